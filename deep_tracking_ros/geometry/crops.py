@@ -1,0 +1,75 @@
+"""Square crops around targets, all of one output size: what a tracking network sees.
+
+A crop is described by its centre and side in image pixels. Training and tracking cut through the same functions,
+so both see the same pixels.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from deep_tracking_ros.types import FloatArray
+
+
+def context_side(boxes: ArrayLike, context: float = 0.5) -> FloatArray:
+    """Side of the exemplar's square crop, px: sqrt((w + p)(h + p)) with p = context * (w + h).
+
+    SiamFC (Bertinetto et al., 2016), section 2.4.
+
+    Args:
+        boxes: (..., 4) xyxy.
+        context: share of (w + h) added to each side.
+    """
+    b = np.asarray(boxes, np.float32)
+    size = b[..., 2:] - b[..., :2]
+    return np.sqrt(np.prod(size + context * size.sum(-1, keepdims=True), -1)).astype(np.float32)
+
+
+def crop(
+    image: NDArray[np.uint8], centres: ArrayLike, sides: ArrayLike, output: int, out: NDArray[np.uint8] | None = None
+) -> NDArray[np.uint8]:
+    """Cut squares out of an image and resize them; outside of the image is the image's mean colour.
+
+    The outer edges of the square fall on the outer edges of the crop's pixels.
+
+    Args:
+        image: (H, W, C) uint8.
+        centres: (N, 2) x, y in image px.
+        sides: (N,) side in image px.
+        output: side of the result in px.
+        out: (N, output, output, C) to write into.
+
+    Returns:
+        (N, output, output, C) uint8.
+    """
+    c = np.asarray(centres, np.float64).reshape(-1, 2)
+    s = np.asarray(sides, np.float64).reshape(-1)
+    if out is None:
+        out = np.empty((len(c), output, output, image.shape[2]), np.uint8)
+    border = cv2.mean(image)[: image.shape[2]]
+    for i in range(len(c)):
+        scale = s[i] / output
+        # image = scale * (crop + 0.5) - 0.5 + (centre - side / 2 + 0.5), for both axes
+        offset = c[i] - s[i] / 2 + scale / 2
+        matrix = np.array([[scale, 0, offset[0]], [0, scale, offset[1]]])
+        cv2.warpAffine(
+            image, matrix, (output, output), dst=out[i], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_CONSTANT, borderValue=border,
+        )  # fmt: skip
+    return out
+
+
+def image_to_crop(boxes: ArrayLike, centre: ArrayLike, side: float, output: int) -> FloatArray:
+    """Boxes or points (..., 2k) from image px to crop px."""
+    b = np.asarray(boxes, np.float64)
+    shift = np.tile(np.asarray(centre, np.float64), b.shape[-1] // 2)
+    return ((b - shift) * (output / side) + (output - 1) / 2).astype(np.float32)
+
+
+def crop_to_image(boxes: ArrayLike, centre: ArrayLike, side: float, output: int) -> FloatArray:
+    """Boxes or points (..., 2k) from crop px to image px."""
+    b = np.asarray(boxes, np.float64)
+    shift = np.tile(np.asarray(centre, np.float64), b.shape[-1] // 2)
+    return ((b - (output - 1) / 2) * (side / output) + shift).astype(np.float32)

@@ -1,0 +1,46 @@
+"""``card.yaml``: what a model is, how it is to be used, where it comes from and what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from deep_tracking_ros.errors import ModelError
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """Contents of ``card.yaml``."""
+
+    name: str
+    task: str  # 'single_object', 'optical_flow', ...
+    architecture: str  # key in the registry of the task's room
+    parameters: Mapping[str, Any] = field(default_factory=dict)  # of the architecture, given to its constructor
+    tracking: Mapping[str, Any] = field(default_factory=dict)  # run-time settings the model was measured with
+    calibration: Mapping[str, Any] = field(default_factory=dict)  # 'raw' and 'probability' knots of the score curve
+    thresholds: Mapping[str, float] = field(default_factory=dict)  # 'tracked', 'lost' on the calibrated score
+    description: str = ""
+    licence: str = ""
+    origin: str = ""
+    training: Mapping[str, Any] = field(default_factory=dict)  # data, command, seed, time
+    results: Mapping[str, Any] = field(default_factory=dict)  # measured, with command and data
+
+    @classmethod
+    def load(cls, path: Path) -> ModelCard:
+        """Read a card. Raises `ModelError` naming the file and the key that is wrong."""
+        try:
+            values = yaml.safe_load(path.read_text())
+        except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ModelError(f"cannot read the model card {path}: {error}") from error
+        if not isinstance(values, dict):
+            raise ModelError(f"the model card {path} is not a mapping")
+        known = set(cls.__dataclass_fields__)
+        if unknown := sorted(set(values) - known):
+            raise ModelError(f"the model card {path} has unknown keys {unknown}; known are {sorted(known)}")
+        if missing := [key for key in ("name", "task", "architecture") if key not in values]:
+            raise ModelError(f"the model card {path} lacks {missing}")
+        return cls(**values)

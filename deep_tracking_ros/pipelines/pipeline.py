@@ -1,0 +1,74 @@
+"""The contract of every pipeline: a pure function of stamped input, the same live, from a bag and from Python.
+
+A pipeline never asks for the time, starts no thread and knows nothing of ROS. Its caller makes sure that `step`,
+`command` and `reset` do not run at the same time; `remember` may be called from another thread.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from deep_tracking_ros.errors import ErrorCode
+
+
+@dataclass(frozen=True, eq=False)
+class Output:
+    """One result, for the output port of this name."""
+
+    port: str
+    item: Any
+
+
+@dataclass(frozen=True)
+class Reply:
+    """Answer to a command. Failed commands raise a `DeepTrackingError` instead, which carries its code."""
+
+    message: str
+    code: ErrorCode = ErrorCode.SUCCESS
+    id: int = 0  # of the target that the command was about, 0 = none
+    count: int = 0  # of targets that the command was about
+
+
+class Pipeline(ABC):
+    """A capability of the package, from stamped input to stamped results."""
+
+    name: ClassVar[str]
+    Parameters: ClassVar[type]  # dataclass made of `parameter` fields
+    inputs: ClassVar[Mapping[str, type]]  # port -> type of item, such as {'image': Frame}
+    outputs: ClassVar[Mapping[str, type]]  # port -> type of item, such as {'boxes': TrackedBoxes}
+    commands: ClassVar[Mapping[str, type]]  # command -> request dataclass
+
+    parameters: Any
+
+    @abstractmethod
+    def step(self, port: str, item: Any) -> Iterable[Output]:
+        """Take one input and give what follows from it.
+
+        Duplicates and late input are counted and give nothing. Raises a `DeepTrackingError` for input that cannot be
+        used; the state is then as before.
+        """
+
+    @abstractmethod
+    def command(self, request: Any) -> Reply:
+        """Carry out a request, one of the types in `commands`. Raises a `DeepTrackingError` where it cannot."""
+
+    @abstractmethod
+    def reset(self, reason: str) -> None:
+        """Drop what depends on time, as after a time jump: the epoch counts up, targets stay known but LOST."""
+
+    def remember(self, port: str, item: Any) -> None:
+        """Keep an input that may never come to `step` (dropped by a live node), for commands about the past."""
+
+    def predict(self, output: Output, stamp: int) -> Output:
+        """The output moved forward to a later time (ns), where the pipeline does so and its parameters ask for it."""
+        return output
+
+    @abstractmethod
+    def status(self) -> Mapping[str, str | int | float]:
+        """What a person debugging wants to know, by name: backend, model, counts. For diagnostics."""
+
+    def close(self) -> None:
+        """Free models and buffers; the pipeline is not used again."""
