@@ -1,6 +1,6 @@
-"""Square crops around targets, all of one output size: what a tracking network sees.
+"""Crops around targets, all of one square output size: what a tracking network sees.
 
-A crop is described by its centre and side in image pixels. Training and tracking cut through the same functions,
+A crop is described by its centre and side (or width and height) in image pixels. Training and tracking cut through the same functions,
 so both see the same pixels.
 """
 
@@ -30,14 +30,14 @@ def context_side(boxes: ArrayLike, context: float = 0.5) -> FloatArray:
 def crop(
     image: NDArray[np.uint8], centres: ArrayLike, sides: ArrayLike, output: int, out: NDArray[np.uint8] | None = None
 ) -> NDArray[np.uint8]:
-    """Cut squares out of an image and resize them; outside of the image is the image's mean colour.
+    """Cut windows out of an image and resize them; outside of the image is the image's mean colour.
 
-    The outer edges of the square fall on the outer edges of the crop's pixels.
+    The outer edges of the window fall on the outer edges of the crop's pixels.
 
     Args:
         image: (H, W, C) uint8.
         centres: (N, 2) x, y in image px.
-        sides: (N,) side in image px.
+        sides: (N,) side, or (N, 2) width and height, in image px.
         output: side of the result in px.
         out: (N, output, output, C) to write into.
 
@@ -45,7 +45,8 @@ def crop(
         (N, output, output, C) uint8.
     """
     c = np.asarray(centres, np.float64).reshape(-1, 2)
-    s = np.asarray(sides, np.float64).reshape(-1)
+    s = np.asarray(sides, np.float64)
+    s = np.broadcast_to(s.reshape(len(c), -1), (len(c), 2))
     if out is None:
         out = np.empty((len(c), output, output, image.shape[2]), np.uint8)
     border = cv2.mean(image)[: image.shape[2]]
@@ -53,7 +54,7 @@ def crop(
         scale = s[i] / output
         # image = scale * (crop + 0.5) - 0.5 + (centre - side / 2 + 0.5), for both axes
         offset = c[i] - s[i] / 2 + scale / 2
-        matrix = np.array([[scale, 0, offset[0]], [0, scale, offset[1]]])
+        matrix = np.array([[scale[0], 0, offset[0]], [0, scale[1], offset[1]]])
         cv2.warpAffine(
             image, matrix, (output, output), dst=out[i], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_CONSTANT, borderValue=border,
@@ -61,15 +62,24 @@ def crop(
     return out
 
 
-def image_to_crop(boxes: ArrayLike, centre: ArrayLike, side: float, output: int) -> FloatArray:
-    """Boxes or points (..., 2k) from image px to crop px."""
+def image_to_crop(boxes: ArrayLike, centres: ArrayLike, sides: ArrayLike, output: int) -> FloatArray:
+    """Boxes or points (..., 2k) from image px to crop px; centres (..., 2), sides (...) or (..., 2)."""
     b = np.asarray(boxes, np.float64)
-    shift = np.tile(np.asarray(centre, np.float64), b.shape[-1] // 2)
-    return ((b - shift) * (output / side) + (output - 1) / 2).astype(np.float32)
+    shift, size = _per_axis(centres, sides, b)
+    return ((b - shift) * (output / size) + (output - 1) / 2).astype(np.float32)
 
 
-def crop_to_image(boxes: ArrayLike, centre: ArrayLike, side: float, output: int) -> FloatArray:
-    """Boxes or points (..., 2k) from crop px to image px."""
+def crop_to_image(boxes: ArrayLike, centres: ArrayLike, sides: ArrayLike, output: int) -> FloatArray:
+    """Boxes or points (..., 2k) from crop px to image px; centres (..., 2), sides (...) or (..., 2)."""
     b = np.asarray(boxes, np.float64)
-    shift = np.tile(np.asarray(centre, np.float64), b.shape[-1] // 2)
-    return ((b - (output - 1) / 2) * (side / output) + shift).astype(np.float32)
+    shift, size = _per_axis(centres, sides, b)
+    return ((b - (output - 1) / 2) * (size / output) + shift).astype(np.float32)
+
+
+def _per_axis(centres: ArrayLike, sides: ArrayLike, boxes: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+    """Centres and sides repeated for each x, y pair of the boxes."""
+    pairs = boxes.shape[-1] // 2
+    size = np.asarray(sides, np.float64)
+    if size.ndim == 0 or size.shape == boxes.shape[:-1]:  # one side per box, for both axes
+        size = np.stack([size, size], -1)
+    return np.tile(np.asarray(centres, np.float64), pairs), np.tile(size, pairs)
