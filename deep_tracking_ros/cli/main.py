@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib
 import sys
+from typing import Any
 
-import click
 import typer
 from typer.core import TyperGroup
 
@@ -18,10 +18,10 @@ VERBS = ("demo", "run", "play", "record", "process", "target", "eval", "train", 
 class Verbs(TyperGroup):
     """The verbs; each lives in the module of its name and defines a Typer ``app``."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:
         return list(VERBS)
 
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+    def get_command(self, ctx: Any, name: str) -> Any:
         if name not in VERBS:
             return None
         command = typer.main.get_command(importlib.import_module(f"deep_tracking_ros.cli.{name}").app)

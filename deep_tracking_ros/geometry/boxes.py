@@ -39,14 +39,15 @@ def xyxy_to_cxcywh(boxes: ArrayLike) -> FloatArray:
 def area(boxes: ArrayLike) -> FloatArray:
     """Area, px^2; 0 where a side is negative."""
     b = np.asarray(boxes, np.float32)
-    return np.prod(np.maximum(b[..., 2:] - b[..., :2], 0), -1, dtype=np.float32)
+    size: FloatArray = np.maximum(b[..., 2:] - b[..., :2], 0)
+    return np.asarray(size[..., 0] * size[..., 1], np.float32)
 
 
 def intersection(first: ArrayLike, second: ArrayLike) -> FloatArray:
     """Area of overlap, px^2, broadcasting over leading axes."""
     a, b = np.asarray(first, np.float32), np.asarray(second, np.float32)
-    size = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-    return np.prod(np.maximum(size, 0), -1, dtype=np.float32)
+    size: FloatArray = np.maximum(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0)
+    return np.asarray(size[..., 0] * size[..., 1], np.float32)
 
 
 def iou(first: ArrayLike, second: ArrayLike) -> FloatArray:

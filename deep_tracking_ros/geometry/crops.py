@@ -1,7 +1,7 @@
 """Crops around targets, all of one square output size: what a tracking network sees.
 
-A crop is described by its centre and side (or width and height) in image pixels. Training and tracking cut through the same functions,
-so both see the same pixels.
+A crop is described by its centre and side (or width and height) in image pixels. Training and tracking cut
+through the same functions, so both see the same pixels.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ def context_side(boxes: ArrayLike, context: float = 0.5) -> FloatArray:
     """
     b = np.asarray(boxes, np.float32)
     size = b[..., 2:] - b[..., :2]
-    return np.sqrt(np.prod(size + context * size.sum(-1, keepdims=True), -1)).astype(np.float32)
+    padded: FloatArray = size + context * size.sum(-1, keepdims=True)
+    return np.asarray(np.sqrt(padded[..., 0] * padded[..., 1]), np.float32)
 
 
 def crop(

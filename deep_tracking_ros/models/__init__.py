@@ -1,0 +1,1 @@
+"""Model folders: cards, weights, where they lie."""

@@ -1,0 +1,1 @@
+"""Capabilities as pure functions of stamped input."""

@@ -32,13 +32,15 @@ class Parameter:
         if type(value) is not self.type:
             raise InvalidRequestError(f"parameter {self.name} is {value!r}, it must be a {self.type.__name__}")
         if self.choices and value not in self.choices:
-            raise InvalidRequestError(f"parameter {self.name} is {value!r}, it must be one of {', '.join(self.choices)}")
-        if self.type is float and not math.isfinite(value):
-            raise InvalidRequestError(f"parameter {self.name} is {value}, it must be finite")
+            known = ", ".join(self.choices)
+            raise InvalidRequestError(f"parameter {self.name} is {value!r}, it must be one of {known}")
         low = -math.inf if self.minimum is None else self.minimum
         high = math.inf if self.maximum is None else self.maximum
-        if self.type in (int, float) and not low <= value <= high:
-            raise InvalidRequestError(f"parameter {self.name} is {value}, it must be from {low:g} to {high:g} {self.unit}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InvalidRequestError(f"parameter {self.name} is {value}, it must be finite")
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and not low <= value <= high:
+            limits = f"from {low:g} to {high:g} {self.unit}".rstrip()
+            raise InvalidRequestError(f"parameter {self.name} is {value}, it must be {limits}")
         return value
 
 

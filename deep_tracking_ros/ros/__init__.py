@@ -1,0 +1,1 @@
+"""The node that runs any pipeline, messages, bags and launch description."""
