@@ -54,7 +54,7 @@ def iou(first: ArrayLike, second: ArrayLike) -> FloatArray:
     """Intersection over union, 0 to 1, broadcasting over leading axes; 0 for two empty boxes."""
     both = intersection(first, second)
     union = area(first) + area(second) - both
-    return np.divide(both, union, out=np.zeros_like(both), where=union > 0)
+    return np.asarray(np.divide(both, union, out=np.zeros_like(both), where=union > 0), np.float32)
 
 
 def iou_matrix(first: ArrayLike, second: ArrayLike) -> FloatArray:
