@@ -1,0 +1,92 @@
+"""Records topics into an mcap bag whose definitions are embedded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import rclpy
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+
+from deep_tracking_ros.errors import InvalidRequestError
+from deep_tracking_ros.pipelines.parameters import parameter
+from deep_tracking_ros.ros import bags
+from deep_tracking_ros.ros.declare import declare_parameters
+from deep_tracking_ros.ros.player import message_class
+from deep_tracking_ros.types import NANOSECONDS
+
+
+@dataclass(frozen=True)
+class RecorderParameters:
+    """Parameters of the node ``bag_recorder``."""
+
+    bag: str = parameter("", "bag to write: a folder, or one file where the name ends in .mcap")
+    topics: str = parameter("", "topics to record, separated by commas; each is waited for")
+    compress: bool = parameter(True, "zstd compression of chunks")
+    depth: int = parameter(
+        200, "messages that may wait for the disk before some are lost", unit="messages", minimum=1, maximum=10000
+    )
+
+
+class BagRecorder(Node):
+    """Writes every message as it comes, by the node's clock; topics may appear later than the recorder."""
+
+    def __init__(self) -> None:
+        super().__init__("bag_recorder")
+        self.parameters: RecorderParameters = declare_parameters(self, RecorderParameters)
+        p = self.parameters
+        self.waiting = [t for t in p.topics.split(",") if t]
+        if not p.bag or not self.waiting:
+            raise InvalidRequestError("the parameters bag and topics must be given: where to record what")
+        self.writer = bags.BagWriter(p.bag, p.compress)
+        self.counts = dict.fromkeys(self.waiting, 0)
+        self.untimed = 0
+        self._search = self.create_timer(0.1, self._subscribe, clock=rclpy.clock.Clock())  # also before /clock runs
+        self._subscribe()
+
+    def run(self) -> None:
+        """Record until interrupted; the bag is then complete."""
+        self.get_logger().info(f"recording {', '.join(self.waiting)} to {self.parameters.bag}")
+        try:
+            rclpy.spin(self)
+        finally:
+            self.writer.close()
+            text = ", ".join(f"{topic} {count}" for topic, count in self.counts.items())
+            print(f"recorded to {self.parameters.bag}: {text}", flush=True)  # the context may be gone, and its logger
+            if self.untimed:
+                print(f"left out {self.untimed} messages that came before /clock", flush=True)
+
+    def _subscribe(self) -> None:
+        """Subscribe to those topics that somebody publishes by now, with a QoS that all of them satisfy."""
+        for topic in list(self.waiting):
+            publishers = self.get_publishers_info_by_topic(self.resolve_topic_name(topic))
+            if not publishers:
+                continue
+            offered = [p.qos_profile for p in publishers]
+            reliable = all(q.reliability == ReliabilityPolicy.RELIABLE for q in offered)
+            latched = all(q.durability == DurabilityPolicy.TRANSIENT_LOCAL for q in offered)
+            qos = QoSProfile(
+                depth=self.parameters.depth,
+                reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
+                durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
+            )
+            type_ = publishers[0].topic_type
+            self.writer.add_topic(topic, type_)
+            self.create_subscription(message_class(type_), topic, self._record(topic, type_), qos, raw=True)
+            self.waiting.remove(topic)
+            self.get_logger().info(f"subscribed to {topic} ({type_})")
+        if not self.waiting:
+            self._search.cancel()
+
+    def _record(self, topic: str, type_: str) -> Callable[[bytes], None]:
+        return partial(self._write, topic, type_)
+
+    def _write(self, topic: str, type_: str, data: bytes) -> None:
+        now = self.get_clock().now().nanoseconds
+        if now < NANOSECONDS // 1000 and self.get_parameter("use_sim_time").value:
+            self.untimed += 1  # simulated time has not begun: the message has no place in the bag
+            return
+        self.writer.write(topic, type_, data, now)
+        self.counts[topic] += 1

@@ -1,0 +1,105 @@
+"""Start the nodes of a launch file as processes, where ``ros2 launch`` is not installed."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import IO
+
+from deep_tracking_ros.ros.nodes import NodeStart
+
+# prctl(PR_SET_PDEATHSIG, SIGINT): where this process is killed, its nodes end too
+_CODE = """import ctypes, sys
+ctypes.CDLL(None).prctl(1, 2)
+from deep_tracking_ros.ros.nodes import main
+main(sys.argv.pop(1))
+"""
+
+
+def command(node: NodeStart, extra: Sequence[str] = ()) -> list[str]:
+    """The command line of a node."""
+    return [sys.executable, "-u", "-c", _CODE, node.executable, *node.ros_arguments(), *extra]
+
+
+class Processes:
+    """Nodes that run; leaving the block ends them all, the last started first."""
+
+    def __init__(self) -> None:
+        self.running: dict[str, subprocess.Popen[str]] = {}
+        self._readers: list[threading.Thread] = []
+
+    def start(self, node: NodeStart, extra: Sequence[str] = (), output: IO[str] | None = None) -> subprocess.Popen[str]:
+        """Start a node; its lines go to ``output`` (default: standard output) with its name before them."""
+        process = subprocess.Popen(
+            command(node, extra),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            bufsize=1,
+            start_new_session=True,  # the terminal's Ctrl-C comes to us alone, who pass it on
+        )
+        self.running[node.name] = process
+        reader = threading.Thread(target=_copy, args=(process.stdout, node.name, output or sys.stdout), daemon=True)
+        reader.start()
+        self._readers.append(reader)
+        return process
+
+    def wait(self) -> int:
+        """Until all have ended (0) or one has failed (its exit status)."""
+        while True:
+            ended = [process.poll() for process in self.running.values()]
+            if failed := next((status for status in ended if status), 0):
+                return failed
+            if None not in ended:
+                return 0
+            time.sleep(0.05)
+
+    def stop(self, patience: float = 5.0) -> None:
+        """End all: SIGINT, and SIGKILL for those that run on after ``patience`` s."""
+        for process in reversed(list(self.running.values())):
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+        deadline = time.monotonic() + patience
+        for process in self.running.values():
+            try:
+                process.wait(max(0.01, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        for reader in self._readers:
+            reader.join(1.0)
+
+    def __enter__(self) -> Processes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def _copy(source: IO[str] | None, name: str, output: IO[str]) -> None:
+    for line in source or ():
+        output.write(f"[{name}] {line}")
+        output.flush()
+
+
+def run(nodes: Sequence[NodeStart], extra: Sequence[str] = ()) -> int:
+    """Start nodes and stay until all have ended, one fails or the user interrupts; gives the exit status."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        with Processes() as processes:
+            for node in nodes:
+                processes.start(node, extra)
+            return processes.wait()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        signal.signal(signal.SIGTERM, before)
