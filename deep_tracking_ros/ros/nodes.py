@@ -148,6 +148,7 @@ def main(executable: str, args: list[str] | None = None) -> None:
     """Run one node until it is done or interrupted; what the executables in lib/ call."""
     import rclpy
     from rclpy.executors import ExternalShutdownException
+    from rclpy.utilities import try_shutdown
 
     description = NODES[executable]
     module, attribute = description.make.split(":")
@@ -164,7 +165,7 @@ def main(executable: str, args: list[str] | None = None) -> None:
     finally:
         if node is not None:
             node.destroy_node()
-        rclpy.try_shutdown()
+        try_shutdown()
 
 
 __all__ = ["ARGUMENTS", "LAUNCHES", "NODES", "PACKAGE", "Argument", "NodeDescription", "NodeStart", "main", "resolve"]
