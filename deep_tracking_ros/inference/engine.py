@@ -37,8 +37,10 @@ class TensorSpec:
 
     def check(self, array: Array) -> None:
         """Raise `EngineError` where an array is not of this type and shape, or outside of the profile."""
+        if not hasattr(array, "dtype"):
+            raise EngineError(f"input {self.name!r} is a {type(array).__name__}, it must be a numpy array or a tensor")
         name = str(array.dtype).removeprefix("torch.")
-        if np.dtype(name) != np.dtype(self.dtype):
+        if name != str(np.dtype(self.dtype)):
             raise EngineError(f"input {self.name!r} is {name}, it must be {np.dtype(self.dtype)}")
         shape = tuple(array.shape)
         low, high = self.minimum or self.shape, self.maximum or self.shape
@@ -75,6 +77,9 @@ class Engine(ABC):
 
     precision: str
     """'fp32', 'fp16' or 'bf16'."""
+
+    reason: str = ""
+    """Why this backend runs, and not one that would be preferred; a sentence for logs and diagnostics."""
 
     def __init__(self, network: Network, precision: str) -> None:
         self.network = network
