@@ -26,7 +26,10 @@ _dtr_prepend PATH "$_dtr_root/.venv/bin"
 _dtr_prepend AMENT_PREFIX_PATH "$_dtr_root/.venv"
 _dtr_prepend AMENT_PREFIX_PATH "$_dtr_install"
 # PYTHONPATH comes before a venv's own packages: naming them keeps the rclpy of a sourced ROS from being mixed in.
-[ -z "${PYTHONPATH:-}" ] || _dtr_prepend PYTHONPATH "$_dtr_site"
+case ":${PYTHONPATH:-}:" in
+    "::" | *":$_dtr_root:"*) ;;
+    *) _dtr_prepend PYTHONPATH "$_dtr_site" ;;
+esac
 _dtr_prepend PYTHONPATH "$_dtr_install/lib/python3.11/site-packages"
 _dtr_prepend PYTHONPATH "$_dtr_root"
 for _dtr_libraries in "$_dtr_site"/ros_*.libs; do
