@@ -51,8 +51,10 @@ def sot(
 ) -> None:
     """One-pass evaluation of single-object trackers: start on the first true box, never start again.
 
-    AUC: mean share of frames above 21 overlaps from 0 to 1; P20: centre at most 20 px off; Pn: at most 0.2 of the
-    box; AO and SR as in GOT-10k; ECE: calibration error of the score; fps: frames per second of processor time.
+    AUC: mean share of frames above 21 overlaps, 0 to 1. P20: share within 20 px.
+    AO, SR50: mean overlap and share above 0.5, as in GOT-10k.
+    ECE: calibration error of the score.
+    fps: frames per second of processor time; wall: of the clock.
     """
     import cv2
     from rich.console import Console
@@ -126,9 +128,10 @@ def _progress(console: Console, frames: int) -> Iterator[Callable[[str], None]]:
 
 
 def _print(console: Console, results: list[Result]) -> None:
+    from rich import box
     from rich.table import Table
 
-    each = Table(title="AUC / P20 by sequence")
+    each = Table(title="AUC / P20 by sequence", box=box.SIMPLE_HEAD)
     each.add_column("sequence")
     each.add_column("frames", justify="right")
     for result in results:
@@ -138,25 +141,17 @@ def _print(console: Console, results: list[Result]) -> None:
         each.add_row(name, str(first.frames), *(f"{m.auc:.3f} / {m.precision_20:.2f}" for m in found))
     console.print(each)
 
-    if results[0].by_attribute:
-        attributes = Table(title="AUC by attribute")
-        attributes.add_column("attribute")
-        for result in results:
-            attributes.add_column(result.model, justify="right")
-        for name in results[0].by_attribute:
-            attributes.add_row(name, *(f"{result.by_attribute[name]:.3f}" for result in results))
-        console.print(attributes)
-
     rate = results[0].rate
     table = Table(title=f"{len(results[0].per_sequence)} sequences" + (f", frames at {rate:g} Hz" if rate else ""))
+    table.box, table.padding = box.SIMPLE_HEAD, (0, 1, 0, 0)
     table.add_column("model")
     table.add_column("backend")
-    for column in ("AUC", "P20", "Pn", "AO", "SR50", "SR75", "ECE", "fps", "fps wall", "dropped"):
-        table.add_column(column, justify="right")
+    for column in ("AUC", "P20", "AO", "SR50", "ECE", "fps", "wall", *(["dropped"] if rate else [])):
+        table.add_column(column, justify="right", no_wrap=True)
     for result in results:
         m = result.overall
-        scores = (m.auc, m.precision_20, m.precision_normalised, m.ao, m.sr_50, m.sr_75, m.calibration_error)
+        scores = (m.auc, m.precision_20, m.ao, m.sr_50, m.calibration_error)
         cells = ["-" if value != value else f"{value:.3f}" for value in scores]
-        speed = [f"{m.fps:.1f}", f"{m.fps_wall:.1f}", str(m.dropped)]
+        speed = [f"{m.fps:.1f}", f"{m.fps_wall:.1f}", *([str(m.dropped)] if rate else [])]
         table.add_row(result.model, f"{result.backend} {result.precision}", *cells, *speed)
     console.print(table)

@@ -8,6 +8,7 @@ need the ONNX files of NanoTrack V2 and ViTTrack.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def make_peer(name: str, weights: Path | None = None) -> Competitor:
         params = getattr(cv2, f"{kind}_Params")()
         for key, path in files.items():
             setattr(params, key, str(path))
-        create = _bind(getattr(cv2, f"{kind}_create"), params)
+        create = partial(_create_quietly, getattr(cv2, f"{kind}_create"), params)
     elif short in ("csrt", "kcf", "mil"):
         if not hasattr(cv2, f"Tracker{short.upper()}_create"):
             raise InvalidRequestError(f"this OpenCV ({cv2.__version__}) has no {name}; install opencv-contrib-python")
@@ -82,7 +83,7 @@ def make_peer(name: str, weights: Path | None = None) -> Competitor:
 
         return step
 
-    return Competitor(name, f"opencv {cv2.__version__}", "fp32", start)
+    return Competitor(name, "opencv", "fp32", start)
 
 
 def box_to_rectangle(box: ArrayLike, width: int, height: int) -> tuple[int, int, int, int]:
@@ -99,8 +100,16 @@ def rectangle_to_box(rectangle: ArrayLike) -> FloatArray:
     return geometry.xywh_to_xyxy(rectangle) - np.float32(0.5)
 
 
-def _bind(create: Callable[[Any], Any], params: Any) -> Callable[[], Any]:
-    return lambda: create(params)
+def _create_quietly(create: Callable[[Any], Any], params: Any) -> Any:
+    """OpenCV 5 warns with every network that its new engine knows no targets, which none was asked for."""
+    import cv2
+
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+    try:
+        return create(params)
+    finally:
+        cv2.utils.logging.setLogLevel(level)
 
 
 def _find_weights(name: str, folder: Path) -> dict[str, Path] | None:

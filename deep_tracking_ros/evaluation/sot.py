@@ -138,7 +138,7 @@ class Measures:
     def as_json(self) -> dict[str, Any]:
         """Plain numbers; None for nan."""
         values = {key: value for key, value in vars(self).items() if key != "success"}
-        values = {key: None if np.isnan(value) else value for key, value in values.items()}
+        values = {key: None if np.isnan(value) else round(value, 6) for key, value in values.items()}
         return {**values, "success": [round(float(value), 6) for value in self.success]}
 
 
