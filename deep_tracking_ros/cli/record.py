@@ -26,5 +26,10 @@ def record(
 
     if out.exists():
         raise DataError(f"{out} exists already; name another bag or remove it")
-    parameters = {"bag": str(out), "topics": ",".join(topics), "compress": compress, "use_sim_time": sim_time}
+    parameters: dict[str, bool | int | float | str] = {
+        "bag": str(out),
+        "topics": ",".join(topics),
+        "compress": compress,
+        "use_sim_time": sim_time,
+    }
     raise typer.Exit(run([NodeStart("bag_recorder", "bag_recorder", parameters)]))

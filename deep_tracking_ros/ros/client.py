@@ -28,7 +28,10 @@ def temporary_node(name: str) -> Iterator[Node]:
             f"ROS 2 with this package's interfaces is not to be found ({error}); "
             "use .venv/bin/deep-tracking after `make setup`, or source install/setup.bash of your workspace"
         ) from None
-    context = rclpy.Context()
+    from rclpy.context import Context
+    from rclpy.utilities import try_shutdown
+
+    context = Context()
     rclpy.init(args=[], context=context, signal_handler_options=rclpy.signals.SignalHandlerOptions.NO)
     try:
         node = rclpy.create_node(name, context=context, start_parameter_services=False)
@@ -40,7 +43,7 @@ def temporary_node(name: str) -> Iterator[Node]:
             executor.shutdown()
             node.destroy_node()
     finally:
-        rclpy.try_shutdown(context=context)
+        try_shutdown(context=context)
 
 
 def spin_until(node: Node, done: Callable[[], Any], seconds: float) -> bool:
