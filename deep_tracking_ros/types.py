@@ -61,13 +61,20 @@ class Frame:
         self.stamp = stamp
         self.frame_id = frame_id
         self.camera = camera
-        # what the frame costs while it waits in a buffer, bytes
-        self.nbytes = nbytes if nbytes is not None else (image.nbytes if isinstance(image, np.ndarray) else 0)
+        self._source_bytes = nbytes if nbytes is not None else (image.nbytes if isinstance(image, np.ndarray) else 0)
 
     @cached_property
     def image(self) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 BGR. Raises `InvalidImageError` where the data cannot be decoded."""
         return self._source if isinstance(self._source, np.ndarray) else self._source()
+
+    @property
+    def nbytes(self) -> int:
+        """What the frame costs while it waits in a buffer, bytes: as it came, and decoded once it was."""
+        decoded = self.__dict__.get("image")  # there once it was looked at
+        if decoded is None or decoded is self._source or not decoded.flags.owndata:
+            return self._source_bytes
+        return self._source_bytes + int(decoded.nbytes)
 
     def __repr__(self) -> str:
         return f"Frame(stamp={self.stamp}, frame_id={self.frame_id!r})"

@@ -7,7 +7,7 @@ A pipeline never asks for the time, starts no thread and knows nothing of ROS. I
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -42,6 +42,16 @@ class Pipeline(ABC):
     commands: ClassVar[Mapping[str, type]]  # command -> request dataclass
 
     parameters: Any
+
+    @classmethod
+    @abstractmethod
+    def make(cls, parameters: Any, log: Callable[[str], None] | None = None) -> Pipeline:
+        """A pipeline with its models loaded, as its parameters ask.
+
+        Args:
+            parameters: an instance of ``Parameters``.
+            log: told in a sentence what was chosen and why, such as the backend.
+        """
 
     @abstractmethod
     def step(self, port: str, item: Any) -> Iterable[Output]:
