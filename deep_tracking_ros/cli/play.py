@@ -31,7 +31,7 @@ def play(
     from deep_tracking_ros.ros.runner import run
 
     describe(bag)  # a wrong path is answered before a process is started
-    parameters: dict[str, bool | int | float | str] = {
+    parameters = {
         "bag": str(bag),
         "topics": ",".join(topics),
         "rate": rate,

@@ -26,7 +26,7 @@ def record(
 
     if out.exists():
         raise DataError(f"{out} exists already; name another bag or remove it")
-    parameters: dict[str, bool | int | float | str] = {
+    parameters = {
         "bag": str(out),
         "topics": ",".join(topics),
         "compress": compress,

@@ -42,7 +42,7 @@ class NodeStart:
 
     executable: str
     name: str
-    parameters: Mapping[str, bool | int | float | str] = field(default_factory=dict)
+    parameters: Mapping[str, object] = field(default_factory=dict)
     params_files: tuple[str, ...] = ()
     remappings: tuple[tuple[str, str], ...] = ()
     lifecycle: bool = False
@@ -59,7 +59,7 @@ class NodeStart:
         return arguments
 
 
-def _yaml(value: bool | int | float | str) -> str:
+def _yaml(value: object) -> str:
     if isinstance(value, str):
         return "'" + value.replace("'", "''") + "'"  # else a bag named 123 would be a number
     return str(value).lower() if isinstance(value, bool) else str(value)
@@ -114,7 +114,7 @@ def resolve(launch: str, values: Mapping[str, str]) -> list[NodeStart]:
             )
 
     description = NODES[LAUNCHES[launch]]
-    parameters: dict[str, bool | int | float | str] = {
+    parameters: dict[str, object] = {
         "image_transport": value["image_transport"],
         "autostart": value["autostart"] == "true",
         "use_sim_time": value["use_sim_time"] == "true" or bool(value["bag"]),
@@ -134,7 +134,7 @@ def resolve(launch: str, values: Mapping[str, str]) -> list[NodeStart]:
         rate = float(value["bag_rate"])
     except ValueError:
         raise InvalidRequestError(f"argument bag_rate is {value['bag_rate']!r}, it must be a number") from None
-    play: dict[str, bool | int | float | str] = {
+    play = {
         "bag": value["bag"],
         "rate": rate,
         "loop": value["bag_loop"] == "true",

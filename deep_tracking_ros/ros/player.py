@@ -37,6 +37,7 @@ class PlayerParameters:
     wait_for_subscribers: float = parameter(
         0.0, "wait at most this long until each topic, or wait_topic, has a subscriber; 0 = start at once", unit="s"
     )
+    subscribers: int = parameter(1, "how many subscribers to wait for", minimum=1, maximum=1000)
     wait_topic: str = parameter("", "the one topic to wait for; empty = all that are played")
 
 
@@ -132,10 +133,10 @@ class BagPlayer(Node):
         if missing := [n for n in names if n not in self.bag_publishers]:
             raise DataError(f"wait_topic {missing[0]} is not played; the bag has {self.bag.listing()}")
         deadline = time.monotonic() + p.wait_for_subscribers
-        while waiting := [n for n in names if not self.bag_publishers[n].get_subscription_count()]:
+        while waiting := [n for n in names if self.bag_publishers[n].get_subscription_count() < p.subscribers]:
             if time.monotonic() > deadline:
                 if p.wait_for_subscribers:
-                    self.get_logger().warning(f"nobody subscribes to {', '.join(waiting)}; playing all the same")
+                    self.get_logger().warning(f"too few subscribers of {', '.join(waiting)}; playing all the same")
                 return
             self._publish_clock(self.start)
             self.executor_.spin_once(timeout_sec=0.05)

