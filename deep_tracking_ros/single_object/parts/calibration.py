@@ -1,0 +1,68 @@
+"""From a network's confidence to the probability that the box is right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from deep_tracking_ros.errors import ModelError
+from deep_tracking_ros.types import FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """A monotone curve, linear between its knots and level outside of them."""
+
+    raw: FloatArray  # (n,) strictly rising
+    probability: FloatArray  # (n,) not falling, 0 to 1
+
+    @classmethod
+    def from_card(cls, values: Mapping[str, Any]) -> Calibration:
+        """The curve of a model card. Raises `ModelError` where it is none."""
+        raw = np.asarray(values.get("raw", ()), np.float32)
+        probability = np.asarray(values.get("probability", ()), np.float32)
+        good = raw.ndim == 1 and raw.shape == probability.shape and raw.size >= 2
+        if not (good and (np.diff(raw) > 0).all() and (np.diff(probability) >= 0).all()):
+            raise ModelError(
+                "calibration of the model card must hold 'raw' and 'probability' of equal length, at least 2, "
+                f"both rising; it has {raw.tolist()} and {probability.tolist()}"
+            )
+        if probability[0] < 0 or probability[-1] > 1:
+            raise ModelError(f"probabilities of the model card go from {probability[0]} to {probability[-1]}")
+        return cls(raw, probability)
+
+    def __call__(self, raw: ArrayLike) -> FloatArray:
+        """Probability of each raw confidence, same shape."""
+        return np.interp(np.asarray(raw, np.float64), self.raw, self.probability).astype(np.float32)
+
+    @classmethod
+    def fit(cls, raw: ArrayLike, success: ArrayLike, knots: int = 12) -> Calibration:
+        """Isotonic regression of success (0 or 1) on raw confidence, thinned to about ``knots`` knots.
+
+        Knots lie at equal shares of the data, so that each is carried by many samples; the curve's ends keep away from
+        0 and 1 by half a sample of their share.
+        """
+        from scipy.optimize import isotonic_regression
+
+        x, y = np.asarray(raw, np.float64).ravel(), np.asarray(success, np.float64).ravel()
+        order = np.argsort(x, kind="stable")
+        x, y = x[order], y[order]
+        groups = np.array_split(np.arange(len(x)), min(knots, len(x) // 2))
+        centres = np.array([x[group].mean() for group in groups])
+        # Laplace's rule in each group keeps the ends off 0 and 1
+        shares = np.array([(y[group].sum() + 0.5) / (len(group) + 1) for group in groups])
+        fitted = isotonic_regression(shares, weights=np.array([len(group) for group in groups], np.float64)).x
+        keep = np.concatenate([[True], np.diff(centres) > 1e-4])
+        return cls(centres[keep].astype(np.float32), fitted[keep].astype(np.float32))
+
+
+def calibration_error(probability: ArrayLike, success: ArrayLike, bins: int = 10) -> float:
+    """Expected calibration error: mean distance of stated and seen share of success over bins of equal width."""
+    p, y = np.asarray(probability, np.float64).ravel(), np.asarray(success, np.float64).ravel()
+    number = np.minimum((p * bins).astype(int), bins - 1)
+    gaps = [abs(p[number == b].mean() - y[number == b].mean()) * (number == b).mean() for b in np.unique(number)]
+    return float(np.sum(gaps))

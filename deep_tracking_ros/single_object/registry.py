@@ -1,0 +1,82 @@
+"""Single-object trackers by name: an architecture is declared here, a model names its architecture."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from deep_tracking_ros.errors import ModelError
+from deep_tracking_ros.inference.engine import Engine, Network
+from deep_tracking_ros.models.store import Model, find_model
+from deep_tracking_ros.single_object.tracker import SingleObjectTracker
+
+TASK = "single_object"
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Where a method's code is: a module of this room, with a function ``networks(model)`` and a tracker class.
+
+    The class is called with the model and a function that makes an engine of a network.
+    """
+
+    module: str
+    tracker: str
+
+    def load(self, name: str) -> Any:
+        return getattr(importlib.import_module(f"deep_tracking_ros.single_object.{self.module}"), name)
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "siamfc": Architecture("siamfc", "SiamFCTracker"),
+}
+
+
+def architecture(model: Model) -> Architecture:
+    """Raises `ModelError` listing the known architectures where the card names another one."""
+    try:
+        return ARCHITECTURES[model.card.architecture]
+    except KeyError:
+        raise ModelError(
+            f"model {model.card.name!r} has the architecture {model.card.architecture!r}, which is not known; "
+            f"known are: {', '.join(sorted(ARCHITECTURES))}"
+        ) from None
+
+
+def networks(model: Model) -> tuple[Network, ...]:
+    """All networks of a model, before a backend was chosen. Raises `ModelError`."""
+    made: tuple[Network, ...] = architecture(model).load("networks")(model)
+    return made
+
+
+def make_tracker(
+    model: str | Model,
+    backend: str = "auto",
+    precision: str = "fp32",
+    threads: int = 0,
+    log: Callable[[str], None] | None = None,
+) -> SingleObjectTracker:
+    """A tracker ready to start targets.
+
+    Args:
+        model: name of a model, path of its folder, or the model itself.
+        backend: 'auto', 'tensorrt', 'onnxruntime' or 'torch'.
+        precision: 'fp32', 'fp16' or 'bf16'.
+        threads: CPU threads of the engines, 0 = their own choice.
+        log: told once per network which backend was chosen and why.
+
+    Raises:
+        ModelError: no such model, or one that is damaged or does not fit its architecture.
+        EngineError: the backend cannot run here.
+    """
+    from deep_tracking_ros.inference.factory import make_engine
+
+    found = find_model(model, TASK) if isinstance(model, str) else model
+
+    def make(network: Network) -> Engine:
+        return make_engine(network, backend=backend, precision=precision, threads=threads, log=log)
+
+    tracker: SingleObjectTracker = architecture(found).load(architecture(found).tracker)(found, make)
+    return tracker

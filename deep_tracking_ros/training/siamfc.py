@@ -1,0 +1,240 @@
+"""What SiamFC learns from and by which losses."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import DTypeLike
+from torch import Tensor, nn
+from torch.nn import functional
+
+from deep_tracking_ros.geometry.crops import context_side
+from deep_tracking_ros.single_object.parts import backbone
+from deep_tracking_ros.single_object.siamfc import CONTEXT, MEMBERS, STRIDE
+from deep_tracking_ros.single_object.siamfc_network import SiamFC
+from deep_tracking_ros.training.clips import Clip, ClipSet, load_clips
+from deep_tracking_ros.training.loop import Arrays
+from deep_tracking_ros.training.pairs import PairSampler, PairSettings
+from deep_tracking_ros.training.pictures import load_pictures
+from deep_tracking_ros.training.samples import CutSettings, Sample, cut
+from deep_tracking_ros.training.views import Pair
+
+RADIUS = 2.0
+"""Cells around the target that count as positive; the paper's 16 px at stride 8."""
+
+
+def split(clips: ClipSet, holdout: tuple[str, ...]) -> tuple[list[Clip], list[Clip]]:
+    """Clips to train on and clips to choose and calibrate on; ``holdout`` names videos, empty = every fifth one."""
+    videos = sorted({clip.video for clip in clips.clips})
+    held = set(holdout) or set(videos[2::5])
+    return [c for c in clips.clips if c.video not in held], [c for c in clips.clips if c.video in held]
+
+
+@dataclass(frozen=True)
+class SiamFCTask:
+    """Pairs in, losses out; see `deep_tracking_ros.training.loop.Task`."""
+
+    images: tuple[str, ...]
+    videos: tuple[str, ...]
+    parameters: Mapping[str, Any]  # of `SiamFC`
+    holdout: tuple[str, ...] = ()
+    seed: int = 0
+    cache_features: bool = True  # samples hold features of the frozen first blocks, not crops: pays without a GPU
+    head_rate: float = 1.2e-3
+    backbone_rate: float = 2e-4
+    loosening: float = 0.1  # boxes are drawn larger or smaller by up to this, alike in both pictures
+    pairs: PairSettings = field(default_factory=PairSettings)
+
+    @property
+    def fields(self) -> Mapping[str, tuple[tuple[int, ...], DTypeLike]]:
+        sides = {"exemplar": int(self.parameters["exemplar"]), "search": int(self.parameters["search"])}
+        if self.cache_features:
+            crops: dict[str, tuple[tuple[int, ...], DTypeLike]] = {
+                name: ((side // STRIDE, side // STRIDE, backbone.EARLY_CHANNELS), np.float16)
+                for name, side in sides.items()
+            }
+        else:
+            crops = {name: ((side, side, 3), np.uint8) for name, side in sides.items()}
+        # size of the target in the exemplar crop; centre and size in the search crop; 1 for a positive pair
+        return {**crops, "size": ((2,), np.float32), "target": ((4,), np.float32), "positive": ((), np.float32)}
+
+    def producer(self, worker: int) -> Callable[[], Arrays]:
+        clips = ClipSet(split(load_clips(self.videos), self.holdout)[0]) if self.videos else ClipSet()
+        sampler = PairSampler(load_pictures(self.images), clips, self.pairs, self.seed + 1000 * worker)
+        settings = CutSettings(
+            template_size=int(self.parameters["exemplar"]), search_size=int(self.parameters["search"]),
+            context=CONTEXT, scale=0.2, box_noise=0.0,
+        )  # fmt: skip
+        # another place in the sequence of pairs at each start, since the ring still holds those of the last run
+        rng = np.random.default_rng()
+        sampler.index = int(rng.integers(1 << 40)) if self.cache_features else 0
+        early = _early() if self.cache_features else None
+        cv2.setNumThreads(1)
+
+        def make() -> Arrays:
+            pair = loosened(sampler.sample(), rng, self.loosening)
+            size = pair.template.box[2:] - pair.template.box[:2]
+            scale = settings.template_size / float(context_side(pair.template.box, CONTEXT))
+            sample = cut(pair, rng, settings)
+            return _arrays(sample, size * scale, early)
+
+        return make
+
+    def network(self) -> nn.Module:
+        network = SiamFC(**self.parameters)
+        network.embedding.backbone.load_state_dict(backbone.imagenet_state())
+        network.embedding.backbone.early.requires_grad_(False)
+        return network
+
+    def groups(self, network: nn.Module) -> list[dict[str, Any]]:
+        late = [p for name, p in network.named_parameters() if ".late." in name]
+        head = [p for name, p in network.named_parameters() if ".backbone." not in name]
+        scalars = [p for p in head if p.dim() <= 1 and p.numel() <= MEMBERS]
+        weights = [p for p in head if not any(p is scalar for scalar in scalars)]
+        return [
+            {"params": weights, "lr": self.head_rate},
+            {"params": scalars, "lr": 10 * self.head_rate, "weight_decay": 0.0},
+            # the last blocks follow when the layers on top of them no longer throw noise at them
+            {"params": late, "lr": self.backbone_rate, "start": 0.06},
+        ]
+
+    def loss(self, network: nn.Module, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        assert isinstance(network, SiamFC)
+        exemplar, search = (self._embed(network, batch[name]) for name in ("exemplar", "search"))
+        responses, presence = network.compare(search, network.kernels(exemplar, batch["size"]))
+        crop = int(self.parameters["search"])
+        return losses(responses, presence, batch["size"], batch["target"], batch["positive"], crop, network.step)
+
+    def _embed(self, network: SiamFC, crops: Tensor) -> Tensor:
+        if self.cache_features:
+            return network.embedding.from_early(crops.permute(0, 3, 1, 2).float())
+        with torch.no_grad():
+            early = network.embedding.backbone.early(crops)
+        return network.embedding.from_early(early)
+
+
+def loosened(pair: Pair, rng: np.random.Generator, amount: float) -> Pair:
+    """Both boxes of a pair drawn larger or smaller by the same shares: people draw loose and tight boxes."""
+    if not pair.positive:
+        return pair
+    factor = np.exp(rng.uniform(-amount, amount, 2)).astype(np.float32)
+
+    def resized(box: Any) -> Any:
+        centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2 * factor
+        return np.concatenate([centre - half, centre + half])
+
+    return dataclasses.replace(
+        pair,
+        template=dataclasses.replace(pair.template, box=resized(pair.template.box)),
+        search=dataclasses.replace(pair.search, box=resized(pair.search.box)),
+    )
+
+
+def _early() -> Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]:
+    """The frozen first blocks as a function: one crop (S, S, 3) to features (S / 8, S / 8, 40) float16."""
+    network = backbone.Backbone()
+    network.load_state_dict(backbone.imagenet_state())
+    early = network.early.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+
+    def run(crop: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        with torch.inference_mode():
+            features = early(torch.from_numpy(crop)[None])[0].permute(1, 2, 0)
+        return features.numpy().astype(np.float16)  # type: ignore[no-any-return]
+
+    return run
+
+
+def _arrays(sample: Sample, size: Any, early: Callable[[Any], Any] | None) -> Arrays:
+    box = sample.box
+    # an object of which little is seen is no example of what presence looks like
+    positive = sample.positive and sample.visibility > 0.3
+    return {
+        "exemplar": early(sample.template) if early else sample.template,
+        "search": early(sample.search) if early else sample.search,
+        "size": np.asarray(size, np.float32),
+        "target": np.concatenate([(box[:2] + box[2:]) / 2, box[2:] - box[:2]]).astype(np.float32),
+        "positive": np.float32(positive),  # type: ignore[dict-item]
+    }
+
+
+def hats(places: Tensor, count: int) -> Tensor:
+    """(B, count) weights of the two cells beside each place (B,), as in linear interpolation; cells from 0."""
+    cells = torch.arange(count, device=places.device)
+    return (1 - (places[:, None] - cells).abs()).clamp(min=0)
+
+
+def losses(
+    responses: Tensor, presence: Tensor, size: Tensor, target: Tensor, positive: Tensor, crop: int, step: float
+) -> dict[str, Tensor]:
+    """Loss and figures of a batch.
+
+    Place and scale: cross-entropy of the softmax over all cells and kernels, against linear interpolation between the
+    neighbours of the truth in x, y, width and height. Presence: the paper's logistic loss, cells within `RADIUS` of
+    the target positive, both classes of equal weight.
+
+    Args:
+        responses: (B, 9, H, W) logits of place and scale.
+        presence: (B, H, W) logits.
+        size: (B, 2) width and height of the target in the exemplar crop, px.
+        target: (B, 4) centre and size in the search crop, px.
+        positive: (B,) 1 where the search crop shows the target.
+        crop: side of the search crop, px.
+        step: logarithm of the scale step.
+    """
+    cells = presence.shape[-1]
+    place = (target[:, :2] - (crop - 1) / 2) / STRIDE + (cells - 1) / 2  # (B, 2) in cells of the response
+    # a target whose centre lies outside of the response cannot be found: the pair says nothing
+    inside = ((place > -0.5) & (place < cells - 0.5)).all(1)
+    found = positive * inside
+    place = place.clamp(0, cells - 1)
+    scale = torch.log(target[:, 2:] / size).clamp(-step, step) / step + 1  # 0 to 2
+    of_scale = torch.einsum("bi,bj->bij", hats(scale[:, 0], 3), hats(scale[:, 1], 3)).flatten(1)
+    of_place = torch.einsum("bi,bj->bij", hats(place[:, 1], cells), hats(place[:, 0], cells)).flatten(1)
+    truth = torch.einsum("bi,bj->bij", of_scale, of_place).flatten(1)
+    likely = functional.log_softmax(responses.flatten(1), 1)
+    weight = found / found.sum().clamp(min=1)
+    # minus the entropy of the truth, so that 0 is perfect
+    entropy = -(truth * torch.log(truth.clamp(min=1e-9))).sum(1)
+    place_loss = ((-(truth * likely).sum(1) - entropy) * weight).sum()
+
+    grid = torch.arange(cells, device=place.device)
+    distance = torch.hypot(
+        (grid - place[:, 0, None])[:, None, :].expand_as(presence), (grid - place[:, 1, None])[:, :, None]
+    )
+    near = (distance <= RADIUS) & (found > 0)[:, None, None]
+    use = (inside | (positive == 0))[:, None, None].expand_as(presence)
+    logistic = functional.binary_cross_entropy_with_logits(presence, near.float(), reduction="none")
+    far = use & ~near
+    presence_loss = 0.5 * ((logistic * near).sum() / near.sum().clamp(min=1) + (logistic * far).sum() / far.sum())
+
+    with torch.no_grad():
+        best = presence.flatten(1).argmax(1)
+        peak = torch.stack([best % cells, best // cells], 1)
+        error = (peak - place).norm(dim=1)
+        hit = ((error < 2) * weight).sum()
+        at_peak = responses.flatten(2).gather(2, best[:, None, None].expand(-1, responses.shape[1], 1))
+        share = at_peak.softmax(1).reshape(-1, 3, 3)
+        guess = torch.stack([share.sum(2) @ grid[:3].float(), share.sum(1) @ grid[:3].float()], 1)
+        hit_weight = (error < 2) * weight
+        scale_error = ((guess - scale).abs().mean(1) * step * hit_weight).sum() / hit_weight.sum().clamp(min=1e-6)
+    return {
+        "loss": place_loss + 2 * presence_loss,
+        "place": place_loss,
+        "presence": presence_loss,
+        "hit": hit,
+        "scale_error": scale_error,
+    }
+
+
+def save_network(weights: Mapping[str, Tensor], path: Path) -> None:
+    """Write weights as float16 safetensors."""
+    from safetensors.torch import save_file
+
+    save_file({name: value.detach().cpu().half().contiguous() for name, value in weights.items()}, path)

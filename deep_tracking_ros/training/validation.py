@@ -1,0 +1,127 @@
+"""How well a tracker follows clips that it was not trained on, and how far its score can be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deep_tracking_ros.geometry.boxes import iou
+from deep_tracking_ros.single_object.parts.calibration import Calibration, calibration_error
+from deep_tracking_ros.single_object.tracker import SingleObjectTracker
+from deep_tracking_ros.training.clips import Clip, ClipSet
+from deep_tracking_ros.types import FloatArray
+
+THRESHOLDS = np.linspace(0, 1, 21)
+
+
+@dataclass(frozen=True, eq=False)
+class Passes:
+    """Frames of all passes in a row; the first frame of a pass is not counted."""
+
+    names: tuple[str, ...]  # of the clip, one a pass
+    number: NDArray[np.intp]  # (N,) which pass
+    overlap: FloatArray  # (N,) IoU with the truth; 0 where the target is not in view
+    score: FloatArray  # (N,)
+    present: NDArray[np.bool_]  # (N,) the target is in view
+
+    def auc(self) -> float:
+        """Mean over clips of the success AUC: share of frames with IoU above 21 thresholds from 0 to 1."""
+        return float(np.mean(list(self.by_clip().values())))
+
+    def by_clip(self) -> dict[str, float]:
+        clip = np.array(self.names)[self.number]
+        return {
+            str(name): float((self.overlap[(clip == name) & self.present][:, None] > THRESHOLDS).mean())
+            for name in np.unique(clip[self.present])
+        }
+
+
+def passes(tracker: SingleObjectTracker, clips: ClipSet, every: int = 12, absent: bool = True) -> Passes:
+    """Follow each clip forwards and backwards from several frames, and where ``absent`` into clips of other videos.
+
+    Every pass starts at a true box and ends with the clip or, where ``absent``, with 6 frames of another video, in
+    which the target is not.
+    """
+    names: list[str] = []
+    rows: list[tuple[int, float, float, bool]] = []
+    for index, clip in enumerate(clips.clips):
+        other = next((c for c in (*clips.clips[index + 1 :], *clips.clips[:index]) if c.video != clip.video), None)
+        for order in _orders(clip, every):
+            number = len(names)
+            names.append(clip.name)
+            view = clips.view(clip, order[0])
+            (target,) = tracker.start(view.image, view.box[None])
+            for frame in order[1:]:
+                view = clips.view(clip, frame)
+                (estimate,) = tracker.track(view.image, [target])
+                if np.isfinite(view.box).all():  # without a box the truth is not known
+                    rows.append((number, float(iou(estimate.box, view.box)), estimate.score, True))
+            if absent and other is not None:
+                for frame in range(min(6, len(other.frames))):
+                    (estimate,) = tracker.track(clips.view(other, frame).image, [target])
+                    rows.append((number, 0.0, estimate.score, False))
+    table = np.array(rows, np.float64).reshape(-1, 4)
+    return Passes(
+        tuple(names), table[:, 0].astype(np.intp), table[:, 1].astype(np.float32), table[:, 2].astype(np.float32),
+        table[:, 3] > 0,
+    )  # fmt: skip
+
+
+def _orders(clip: Clip, every: int) -> Iterator[list[int]]:
+    """Frame numbers of the passes of a clip: on from every n-th frame, and back from its last one."""
+    seen = clip.seen()
+    for start in range(0, len(seen) - 5, every):
+        yield list(range(int(seen[start]), len(clip.frames)))
+    yield list(range(int(seen[-1]), -1, -1))
+
+
+@dataclass(frozen=True, eq=False)
+class Trust:
+    """What the scores of held-out passes say about the score."""
+
+    curve: Calibration
+    error: float  # expected calibration error of the curve on passes that it was not fitted to
+    tracked: float  # score from which a target counts as tracked
+    lost: float  # score below which a target counts as lost
+    false_alarms: float  # share of frames called tracked among those with IoU <= 0.5 or without the target
+    missed: float  # share of frames called lost among those with IoU > 0.5
+
+
+def calibrate(raw: FloatArray, result: Passes, tracked_alarms: float = 0.1) -> Trust:
+    """Fit the score's curve and the thresholds.
+
+    The curve is fitted to all frames. Its calibration error is measured by fitting to all clips but one at a time and
+    looking at that one. ``tracked`` is the lowest score at which at most ``tracked_alarms`` of the bad frames count
+    as tracked.
+
+    Args:
+        raw: (N,) confidence of each frame before calibration.
+        result: the passes that it comes from.
+        tracked_alarms: share of bad frames that may be called tracked.
+    """
+    good = result.overlap > 0.5
+    clip = np.array(result.names)[result.number]
+    curve = Calibration.fit(raw, good)
+    held = np.zeros(len(raw), np.float32)
+    for name in np.unique(clip):
+        part = clip == name
+        held[part] = Calibration.fit(raw[~part], good[~part])(raw[part]) if (~part).any() else curve(raw[part])
+    score = curve(raw)
+    bad = np.sort(score[~good])
+    tracked = float(np.clip(bad[int((1 - tracked_alarms) * len(bad))] + 1e-3 if len(bad) else 0.5, 0.3, 0.9))
+    lost = min(0.2, tracked / 2)
+    return Trust(
+        curve, calibration_error(held, good), tracked, lost,
+        float((score[~good] >= tracked).mean()) if len(bad) else 0.0, float((score[good] < lost).mean()),
+    )  # fmt: skip
+
+
+def select(
+    make: Callable[[dict[str, float]], SingleObjectTracker], clips: ClipSet, choices: Sequence[dict[str, float]]
+) -> list[tuple[float, dict[str, float]]]:
+    """AUC of each choice of run-time settings on held-out clips, best first."""
+    measured = [(passes(make(choice), clips, absent=False).auc(), choice) for choice in choices]
+    return sorted(measured, key=lambda item: -item[0])
