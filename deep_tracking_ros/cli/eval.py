@@ -56,12 +56,11 @@ def sot(
     ECE: calibration error of the score.
     fps: frames per second of processor time; wall: of the clock.
     """
-    import cv2
     from rich.console import Console
 
     from deep_tracking_ros.errors import InvalidRequestError
     from deep_tracking_ros.evaluation.datasets import find_sequences
-    from deep_tracking_ros.evaluation.machine import machine
+    from deep_tracking_ros.evaluation.machine import limit_threads, machine
     from deep_tracking_ros.evaluation.peers import peers as peer_names
     from deep_tracking_ros.evaluation.sot import THRESHOLDS, evaluate
 
@@ -73,7 +72,7 @@ def sot(
             raise InvalidRequestError(f"cannot write {file}: there is no folder {file.absolute().parent}")
     if plot and plot.suffix.lower() not in (".png", ".pdf", ".svg"):
         raise InvalidRequestError(f"cannot draw {plot}: the file must end in .png, .pdf or .svg")
-    cv2.setNumThreads(threads)
+    limit_threads(threads)
     found = find_sequences(data, [name.strip() for name in sequences.split(",")] if sequences else None)
     competitors = [_competitor(name, backend, precision, threads, peer_weights) for name in names]
 

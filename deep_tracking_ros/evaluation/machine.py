@@ -1,4 +1,4 @@
-"""What a measurement was taken on: without it, a time or a frame rate means nothing."""
+"""The machine a measurement is taken on: without it, a time or a frame rate means nothing."""
 
 from __future__ import annotations
 
@@ -50,3 +50,15 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": versions,
     }
+
+
+def limit_threads(threads: int) -> None:
+    """Let OpenCV and torch use this many threads from now on; ONNX Runtime is told when an engine is made."""
+    import cv2
+
+    cv2.setNumThreads(threads)
+    try:
+        import torch
+    except ImportError:
+        return
+    torch.set_num_threads(threads)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from deep_tracking_ros.errors import DataError
+from deep_tracking_ros.errors import DataError, InvalidBoxError, OutsideImageError
 from deep_tracking_ros.evaluation.datasets import Sequence
 from deep_tracking_ros.geometry import boxes as geometry
 from deep_tracking_ros.types import FloatArray
@@ -43,10 +43,16 @@ class Competitor:
 
 
 def competitor(tracker: SingleObjectTracker) -> Competitor:
-    """A tracker of this package, followed one target at a time."""
+    """A tracker of this package, followed one target at a time.
+
+    Where it cannot start a target, too small for it, the first box stands with a score of 0.
+    """
 
     def start(image: Image, box: FloatArray) -> Step:
-        (target,) = tracker.start(image, box[None])
+        try:
+            (target,) = tracker.start(image, box[None])
+        except (InvalidBoxError, OutsideImageError):
+            return lambda image: (box, 0.0)
 
         def step(image: Image) -> tuple[ArrayLike, float]:
             (estimate,) = tracker.track(image, [target])
@@ -276,7 +282,7 @@ def evaluate(
     rate: float | None = None,
     progress: Callable[[], None] = lambda: None,
 ) -> Result:
-    """Run a tracker once over every sequence; see `run`.
+    """Run a tracker once over every sequence; see `run`. A first target before is not timed: networks warm up.
 
     Raises:
         DataError: no sequences, or two of one name.
@@ -284,6 +290,10 @@ def evaluate(
     names = [sequence.name for sequence in sequences]
     if not names or len(set(names)) < len(names):
         raise DataError(f"sequences to evaluate must be there and have different names, these are {names}")
+    warm = sequences[0].image(0)
+    height, width = warm.shape[:2]
+    middle = np.array([width / 3, height / 3, 2 * width / 3, 2 * height / 3], np.float32)
+    competitor.start(warm, middle)(warm)
     runs = [run(competitor, sequence, rate, progress) for sequence in sequences]
     each = {name: measure(one) for name, one in zip(names, runs, strict=True)}
     attributes = sorted({attribute for sequence in sequences for attribute in sequence.attributes})

@@ -15,6 +15,7 @@ from deep_tracking_ros.evaluation.sot import (
     run,
     summarise,
 )
+from deep_tracking_ros.geometry.boxes import check_box
 
 NAN = [np.nan] * 4
 
@@ -168,10 +169,11 @@ def test_a_tracker_of_the_package_is_a_competitor(sequence):
     class Still:
         card = type("Card", (), {"name": "still"})
         engines = (type("Engine", (), {"backend": "torch", "precision": "fp32"}),) * 2
+        smallest = 4.0
 
         def start(self, image, boxes):
             assert boxes.shape == (1, 4)
-            return [boxes[0]]
+            return [check_box(boxes[0], 40, 20, self.smallest)]
 
         def track(self, image, targets):
             return [Estimate(box) for box in targets]
@@ -181,3 +183,8 @@ def test_a_tracker_of_the_package_is_a_competitor(sequence):
     result = run(still, sequence)
     np.testing.assert_array_equal(result.boxes, [sequence.boxes[1]] * 7)
     np.testing.assert_array_equal(result.scores[1:], [0.5] * 6)
+
+    Still.smallest = 10.5  # more than the box has: it is scored as standing still, the evaluation goes on
+    result = run(still, sequence)
+    np.testing.assert_array_equal(result.boxes, [sequence.boxes[1]] * 7)
+    np.testing.assert_array_equal(result.scores[1:], [0] * 6)
