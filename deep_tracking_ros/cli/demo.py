@@ -1,0 +1,99 @@
+"""``deep-tracking demo``: the main job on real video, from camera to picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from deep_tracking_ros.ros.demo import Seen
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def demo(
+    video: Path = typer.Option(None, help="Your own clip; without it two sample clips are played."),
+    box: str = typer.Option("", help="x,y,w,h: what to follow, drawn on the first image of your clip (px)."),
+    out: Path = typer.Option(Path("out"), help="Folder for demo.mcap, demo.mp4 and demo.log."),
+    model: str = typer.Option("siamfc", help="Name or folder of the model."),
+    backend: str = typer.Option("auto", help="auto, torch, onnxruntime or tensorrt."),
+    longest: float = typer.Option(30.0, help="Play at most this many seconds of your clip.", min=1.0),
+) -> None:
+    """Play video as a camera over ROS 2, follow a target in it, record and draw what came out.
+
+    For example: deep-tracking demo --video walk.mp4 --box 310,120,60,140
+    """
+    import os
+    import tempfile
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from deep_tracking_ros.cli.target import parse_box
+    from deep_tracking_ros.errors import InvalidRequestError
+    from deep_tracking_ros.models.store import find_model
+    from deep_tracking_ros.ros import demo as job
+
+    if bool(video) != bool(box):
+        raise InvalidRequestError("give --video and --box x,y,w,h together, or neither for the sample clips")
+    find_model(model, "single_object")  # a wrong one is answered before anything is started
+    clips = [job.Clip(video, (job.Drawn(0, parse_box(box), "target"),))] if video else job.sample_clips()
+
+    # no other graph is to be seen or disturbed
+    os.environ["ROS_DOMAIN_ID"] = str(10 + os.getpid() % 90)
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    os.environ.pop("ROS_LOCALHOST_ONLY", None)
+
+    console = Console()
+    out.mkdir(parents=True, exist_ok=True)
+    recording, picture = out / "demo.mcap", out / "demo.mp4"
+    with (
+        tempfile.TemporaryDirectory(prefix="deep_tracking_") as folder,
+        Progress(console=console, transient=True) as bar,
+    ):
+        task = bar.add_task("write the bag", total=None)
+        bag = Path(folder) / "camera"
+        acts, written = job.write_clips(clips, bag, longest)
+        console.print(f"{written} images of {', '.join(c.path.name for c in clips)} in a rosbag2; starting the nodes")
+        bar.update(task, description="start the tracker")
+        with (out / "demo.log").open("w") as log:
+            seen = job.run(
+                acts,
+                bag,
+                recording,
+                log,
+                {"model": model, "backend": backend},
+                say=lambda text: console.print(f"operator: {text}", highlight=False),
+                progress=lambda part: bar.update(task, description="play", total=1.0, completed=part),
+            )
+        bar.update(task, description="draw", completed=0)
+        job.draw(recording, picture, progress=lambda part: bar.update(task, completed=part))
+    console.print(_table(seen, written))
+    console.print("[dim]latency: from the player's sending of an image to the tracker's sending of its boxes, both by "
+                  "this machine's clock (DDS source time)[/]")  # fmt: skip
+    console.print(f"{recording}: images, boxes, diagnostics (Foxglove opens it)\n{picture}: the boxes drawn")
+    if not seen.boxes or not seen.replies:
+        raise typer.Exit(1)
+
+
+def _table(seen: Seen, written: int) -> Table:
+    import numpy as np
+    from rich.table import Table
+
+    table = Table(show_header=False)
+    table.add_row("images in", f"{len(seen.images)} of {written}")
+    table.add_row("with boxes out", str(len(seen.boxes)))
+    table.add_row("dropped", str(len(set(seen.images) - set(seen.boxes))))
+    if seen.latency.size:
+        p50, p95, p99 = np.percentile(seen.latency, (50, 95, 99))
+        table.add_row("latency p50 / p95 / p99", f"{p50:.1f} / {p95:.1f} / {p99:.1f} ms")
+    table.add_row("states of targets", ", ".join(f"{s.name} {n}" for s, n in seen.states.most_common()) or "none")
+    table.add_row("time jumps (epochs)", str(len(seen.epochs) - 1 if seen.epochs else 0))
+    for key, value in seen.diagnostics.items():
+        table.add_row(key, value)
+    return table
