@@ -1,5 +1,6 @@
 import json
 import time
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -9,9 +10,9 @@ from benchmarks.common import SHOT, clip, interleave, markdown, median, ratio, t
 
 def test_the_shot_has_no_cut_in_it():
     frames = clip()
-    assert len(frames) == len(SHOT) == 30
+    assert len(frames) == len(SHOT) == 26
     assert frames[0].shape == (272, 640, 3)
-    differences = [np.abs(a.astype(int) - b).mean() for a, b in zip(frames, frames[1:], strict=False)]
+    differences = [np.abs(a.astype(int) - b).mean() for a, b in pairwise(frames)]
     assert max(differences) < 10  # cuts of this clip change a pixel by more than 25 on average
 
 
