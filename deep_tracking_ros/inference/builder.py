@@ -106,6 +106,8 @@ def build_plan(
     if plan is None:
         faults = logger.errors or ["the build was stopped"]
         raise EngineError(f"TensorRT cannot build network {network.name!r} in {precision}: {'; '.join(faults)}")
+    if progress is not None:
+        progress(1.0, "built")
     return bytes(plan)
 
 

@@ -115,7 +115,8 @@ def _export(network: Network) -> bytes:
                 dynamo=False,
             )
         except Exception as error:  # the exporter raises whatever the module or an operator raises
-            raise EngineError(f"network {network.name!r} cannot be exported to ONNX: {error}") from error
+            text = str(error).partition("\n")[0]  # the rest is the graph
+            raise EngineError(f"network {network.name!r} cannot be exported to ONNX: {text}") from error
     model = file.getvalue()
     check_graph(network, model)
     return model

@@ -67,7 +67,7 @@ def make_engine(
     if backend == "auto":
         engine = _choose(network, precision, cache, makers, tensorrt)
     else:
-        engine = _described(makers[backend](), "asked for")
+        engine = _described(makers[backend](), "as asked for")
     if log is not None:
         log(f"network {network.name}: {engine.reason}")
     return engine
