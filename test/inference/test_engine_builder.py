@@ -169,7 +169,7 @@ def test_the_real_rtx_builder_builds_without_a_gpu(rtx, cache, precision):
 
 @pytest.mark.slow
 def test_the_real_rtx_parser_is_quoted(rtx):
-    with pytest.raises(EngineError, match="TensorRT cannot parse network 'correlation': .+"):
+    with pytest.raises(EngineError, match=r"TensorRT cannot parse network 'correlation': .+"):
         build_plan(rtx, correlation(), b"junk", compute_capability="SM89")
 
 

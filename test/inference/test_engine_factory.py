@@ -48,7 +48,7 @@ def test_torch_serves_where_onnx_runtime_is_missing(no_gpu, cache, monkeypatch):
 
 
 def test_every_reason_is_given_where_nothing_works(no_gpu, cache):
-    with pytest.raises(EngineError, match="no TensorRT: .*; no onnxruntime: .*fp16.*; no torch: .*fp16"):
+    with pytest.raises(EngineError, match=r"no TensorRT: .*; no onnxruntime: .*fp16.*; no torch: .*fp16"):
         make_engine(correlation(), precision="fp16", cache=cache)
 
 

@@ -88,7 +88,7 @@ def test_wrong_inputs_never_reach_tensorrt(engine):
 def test_a_damaged_engine_is_refused_in_tensorrts_words(tensorrt, cache):
     network = correlation()
     plan = build_plan(tensorrt, network, onnx_model(network, cache))
-    with pytest.raises(EngineError, match="cannot load the engine.*wrong magic number"):
+    with pytest.raises(EngineError, match=r"cannot load the engine.*wrong magic number"):
         TensorRTEngine(network, plan[3:], tensorrt, device="cpu")
 
 
@@ -96,7 +96,7 @@ def test_an_engine_of_another_network_is_refused(tensorrt, cache):
     network = correlation()
     plan = build_plan(tensorrt, network, onnx_model(network, cache))
     other = Network("other", network.inputs, (TensorSpec("mask", (-1, 1)),), "e" * 64, network.module)
-    with pytest.raises(EngineError, match="'mask'.*its engine has.*'response'"):
+    with pytest.raises(EngineError, match=r"'mask'.*its engine has.*'response'"):
         TensorRTEngine(other, plan, tensorrt, device="cpu")
 
 
