@@ -8,6 +8,7 @@ Everything that a run needs to go on lies in its folder: ``checkpoint.pt`` (repl
 from __future__ import annotations
 
 import json
+import math
 import multiprocessing
 import os
 import time
@@ -199,7 +200,8 @@ class Trainer:
             for parameter in group["params"]:
                 parameter.requires_grad_(learns)
             warm = min(1.0, (self.step + 1) / 50)
-            group["lr"] = rate * warm * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * self.progress))) if learns else 0.0
+            cosine = 0.5 * (1 + math.cos(math.pi * self.progress))
+            group["lr"] = rate * warm * (0.02 + 0.98 * cosine) if learns else 0.0
         batch = {}
         for name, array in arrays.items():
             tensor = torch.from_numpy(array)

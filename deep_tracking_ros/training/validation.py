@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -117,11 +117,3 @@ def calibrate(raw: FloatArray, result: Passes, tracked_alarms: float = 0.1) -> T
         curve, calibration_error(held, good), tracked, lost,
         float((score[~good] >= tracked).mean()) if len(bad) else 0.0, float((score[good] < lost).mean()),
     )  # fmt: skip
-
-
-def select(
-    make: Callable[[dict[str, float]], SingleObjectTracker], clips: ClipSet, choices: Sequence[dict[str, float]]
-) -> list[tuple[float, dict[str, float]]]:
-    """AUC of each choice of run-time settings on held-out clips, best first."""
-    measured = [(passes(make(choice), clips, absent=False).auc(), choice) for choice in choices]
-    return sorted(measured, key=lambda item: -item[0])

@@ -73,7 +73,7 @@ class Early(nn.Module):
 
     def forward(self, crops: Tensor) -> Tensor:
         # the network was trained on RGB, (x - 127) / 128
-        x = (crops.permute(0, 3, 1, 2).flip(1).to(self.stem.weight.dtype) - 127) / 128
+        x = (crops.permute(0, 3, 1, 2)[:, [2, 1, 0]].to(self.stem.weight.dtype) - 127) / 128
         x = functional.relu6(self.stem(x))
         for block in self.blocks:
             x = block(x)
