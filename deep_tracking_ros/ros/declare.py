@@ -6,8 +6,10 @@ import math
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.exceptions import InvalidParameterValueException
 from rclpy.node import Node
 
+from deep_tracking_ros.errors import InvalidRequestError
 from deep_tracking_ros.pipelines.parameters import Parameter, declared, make_parameters
 
 
@@ -38,7 +40,10 @@ def declare_parameters(node: Node, kind: type) -> Any:
     """
     values = {}
     for parameter in declared(kind):
-        value = node.declare_parameter(parameter.name, parameter.default, descriptor(parameter)).value
+        try:
+            value = node.declare_parameter(parameter.name, parameter.default, descriptor(parameter)).value
+        except InvalidParameterValueException as error:
+            raise InvalidRequestError(str(error)) from None
         if parameter.type is float and type(value) is int:
             value = float(value)
         values[parameter.name] = value

@@ -101,7 +101,7 @@ class BagPlayer(Node):
         began = reported = time.monotonic()
         for message in self._messages():
             due = began + seconds(message.log_time - self.start) / self.parameters.rate
-            self._wait_until(due, began)
+            self._wait_until(due, began, message.log_time)
             self._publish_clock(message.log_time)  # before the message: its age is then never negative
             self.bag_publishers[message.topic].publish(message.data)
             self.sent += 1
@@ -110,14 +110,14 @@ class BagPlayer(Node):
                 done = seconds(message.log_time - self.start)
                 self.get_logger().info(f"at {done:.1f} of {seconds(self.end - self.start):.1f} s")
 
-    def _wait_until(self, due: float, began: float) -> None:
-        """Serve the node and ``/clock`` until ``due`` (monotonic s)."""
+    def _wait_until(self, due: float, began: float, stamp: int) -> None:
+        """Serve the node and ``/clock``, which goes up to ``stamp`` (ns), until ``due`` (monotonic s)."""
         self.executor_.spin_once(timeout_sec=0)
         while (left := due - time.monotonic()) > 0:
             if left > self.tick:
                 self.executor_.spin_once(timeout_sec=self.tick)
                 elapsed = (time.monotonic() - began) * self.parameters.rate
-                self._publish_clock(self.start + round(elapsed * NANOSECONDS))
+                self._publish_clock(min(stamp, self.start + round(elapsed * NANOSECONDS)))
             else:
                 time.sleep(left)
 

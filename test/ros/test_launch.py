@@ -76,7 +76,9 @@ def test_launch_file_and_runner_start_the_same_nodes(stock_names, values):
 
 @pytest.mark.parametrize("values", CASES)
 def test_the_real_launch_makes_the_same_nodes(values):
-    launch = pytest.importorskip("launch.launch_context", reason="ROS 2's launch is not on PyPI; this runs where apt has it")
+    launch = pytest.importorskip(
+        "launch.launch_context", reason="ROS 2's launch is not on PyPI; this runs where apt has it"
+    )
     description = load_launch_file().generate_launch_description()
     context = launch.LaunchContext()
     context.launch_configurations.update(values)

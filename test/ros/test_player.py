@@ -1,0 +1,149 @@
+"""Bags played and recorded by the nodes, each in a process of its own."""
+
+import os
+import time
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="ROS 2 is not on this machine: . scripts/env.sh")
+pytest.importorskip("deep_tracking_ros.msg", reason="the interfaces are not built: make setup")
+
+from test_bags import STEP, image_message
+
+from deep_tracking_ros.ros import bags, interfaces
+from deep_tracking_ros.ros.client import spin_until, temporary_node
+from deep_tracking_ros.ros.nodes import NodeStart
+from deep_tracking_ros.ros.runner import Processes
+
+pytestmark = pytest.mark.ros
+FRAMES = 26  # one second
+START = 50 * 10**9
+
+
+@pytest.fixture(autouse=True)
+def domain(monkeypatch):
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(30 + os.getpid() % 15))
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+
+
+@pytest.fixture(scope="module")
+def bag(tmp_path_factory):
+    path = tmp_path_factory.mktemp("bag") / "camera"
+    with bags.BagWriter(path) as writer:
+        for i in range(FRAMES):
+            writer.write_message("/camera/image", image_message(START + i * STEP, i, 320, 240), START + i * STEP)
+    return path
+
+
+def play(bag, enough=1000, **parameters):
+    """All (stamp, arrival, raw bytes) of the images and the times on /clock, of a bag played to us."""
+    from rosgraph_msgs.msg import Clock
+    from sensor_msgs.msg import Image
+
+    images, clocks = [], []
+    with temporary_node("listener") as node, Processes() as processes:
+        node.create_subscription(
+            Image, "/camera/image", lambda d: images.append((bags.parse_stamp(d), time.monotonic(), d)), 100, raw=True
+        )
+        node.create_subscription(Clock, "/clock", lambda m: clocks.append(m.clock.sec * 10**9 + m.clock.nanosec), 1000)
+        start = NodeStart("bag_player", "bag_player", {"bag": str(bag), "wait_for_subscribers": 5.0, **parameters})
+        process = processes.start(start)
+        spin_until(node, lambda: process.poll() is not None or len(images) >= enough, 20.0)
+        spin_until(node, lambda: False, 0.1)
+        return images, clocks, process.poll()
+
+
+def test_as_recorded_with_clock(bag):
+    images, clocks, status = play(bag)
+    assert status == 0
+    assert [stamp for stamp, _, _ in images] == [START + i * STEP for i in range(FRAMES)]
+    assert [data for _, _, data in images] == [m.data for m in bags.read_messages(bag)]  # not one byte is touched
+    took = images[-1][1] - images[0][1]
+    assert took == pytest.approx((FRAMES - 1) * STEP / 1e9, abs=0.15)
+    assert clocks == sorted(clocks)
+    assert (clocks[0], clocks[-1]) == (START, START + (FRAMES - 1) * STEP)
+    assert len(clocks) > 60  # 100 Hz for a second, and one before each image
+
+
+def test_rate_and_part(bag):
+    images, _, _ = play(bag, rate=2.0, start_offset=0.4, end_offset=0.8, clock_rate=0.0)
+    assert [stamp for stamp, _, _ in images] == [START + i * STEP for i in range(10, 20)]
+    assert images[-1][1] - images[0][1] == pytest.approx(0.18, abs=0.08)
+
+
+def test_stamps_step_back_in_a_loop(bag):
+    images, clocks, status = play(bag, enough=2 * FRAMES + 5, loop=True, rate=4.0)
+    assert status is None  # it plays for ever
+    stamps = np.array([stamp for stamp, _, _ in images])
+    back = np.flatnonzero(np.diff(stamps) < 0)
+    assert len(back) >= 2
+    assert (stamps[back + 1] == START).all()
+    assert (np.diff(clocks) < 0).sum() == pytest.approx(len(back), abs=1)
+
+
+def test_what_cannot_be_played(bag, tmp_path, capfd):
+    for parameters, answer in [
+        ({"bag": str(tmp_path / "none")}, "there is no bag"),
+        ({"topics": "/front"}, "has no topic /front; it has /camera/image"),
+        ({"rate": 0.0}, "rate"),
+        ({"start_offset": 9.0}, "nothing to play from 9 to"),
+    ]:
+        with Processes() as processes:
+            process = processes.start(NodeStart("bag_player", "bag_player", {"bag": str(bag), **parameters}))
+            assert process.wait(20) == 1
+        output = capfd.readouterr().out
+        assert answer in output
+        assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("best_effort", [False, True])
+def test_recorder_keeps_every_message_and_definitions(bag, tmp_path, best_effort):
+    out = tmp_path / "out.mcap"
+    recorder = {"bag": str(out), "topics": "/camera/image,/never", "use_sim_time": True}
+    player = {"bag": str(bag), "wait_for_subscribers": 10.0, "rate": 2.0, "reliable": not best_effort}
+    with Processes() as processes:
+        recording = processes.start(NodeStart("bag_recorder", "bag_recorder", recorder))
+        playing = processes.start(NodeStart("bag_player", "bag_player", player))
+        assert playing.wait(20) == 0
+        time.sleep(0.3)
+    assert recording.returncode == 0  # by SIGINT, with a whole file
+    messages = list(bags.read_messages(out))
+    assert [bags.parse_stamp(m.data) for m in messages] == [START + i * STEP for i in range(FRAMES)]
+    assert all(0 <= m.log_time - bags.parse_stamp(m.data) < STEP * 5 for m in messages)  # stamped by /clock
+    from rosbags.highlevel import AnyReader
+
+    with AnyReader([out]) as reader:
+        connection, _, data = next(reader.messages())
+        assert reader.deserialize(data, connection.msgtype).width == 320
+
+
+def test_parameters_out_of_range_and_whole_numbers_for_floats():
+    import rclpy
+
+    from deep_tracking_ros.errors import InvalidRequestError
+    from deep_tracking_ros.ros.declare import declare_parameters
+    from deep_tracking_ros.ros.player import PlayerParameters
+
+    def declare(*overrides):
+        context = rclpy.Context()
+        rclpy.init(args=["--ros-args", *overrides], context=context)
+        node = rclpy.create_node("n", context=context)
+        try:
+            return declare_parameters(node, PlayerParameters)
+        finally:
+            node.destroy_node()
+            rclpy.try_shutdown(context=context)
+
+    assert declare("-p", "rate:=2").rate == 2.0
+    with pytest.raises(InvalidRequestError, match="parameter loop is 'yep', it must be a bool"):
+        declare("-p", "loop:=yep")
+    with pytest.raises(InvalidRequestError, match="rate"):
+        declare("-p", "rate:=0.001")
+
+
+def test_interfaces_in_the_bag_are_those_that_were_built():
+    from deep_tracking_ros.msg import TrackedBoxArray
+
+    names = interfaces.make("deep_tracking_ros/msg/TrackedBoxArray").__dataclass_fields__
+    assert list(TrackedBoxArray.get_fields_and_field_types()) == [n for n in names if n[0] != "_"]
