@@ -13,7 +13,7 @@ from deep_tracking_ros.inference.cache import EngineCache, Key, Log
 from deep_tracking_ros.inference.engine import Network
 from deep_tracking_ros.inference.export import describe_tensors, onnx_model, profile
 from deep_tracking_ros.inference.gpu import find_gpu
-from deep_tracking_ros.inference.precision import cast_onnx, check_precision
+from deep_tracking_ros.inference.precision import cast_onnx, check_precision, float_images
 from deep_tracking_ros.inference.swappable import Progress
 from deep_tracking_ros.inference.tensorrt_library import is_strongly_typed, library_name, load_tensorrt, make_logger
 
@@ -89,6 +89,7 @@ def build_plan(
         EngineError: the parser or the builder refused the network, with their words.
     """
     check_precision(precision)
+    model = float_images(model)
     if precision != "fp32" and is_strongly_typed(trt):
         model = cast_onnx(model, precision)
     logger = make_logger(trt)
@@ -96,7 +97,7 @@ def build_plan(
     definition = builder.create_network(0)
     parser: tensorrt.OnnxParser = trt.OnnxParser(definition, logger)
     if not parser.parse(model):
-        faults = [str(parser.get_error(index)) for index in range(parser.num_errors)]
+        faults = [" ".join(str(parser.get_error(index)).split()) for index in range(parser.num_errors)]
         raise EngineError(f"TensorRT cannot parse network {network.name!r}: {'; '.join(faults)}")
     config = builder.create_builder_config()
     _configure(trt, builder, config, network, precision, compute_capability)

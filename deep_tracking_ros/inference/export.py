@@ -103,6 +103,7 @@ def _export(network: Network) -> bytes:
     file = io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore", DeprecationWarning)  # the TorchScript exporter, which all our operators suit
+        warnings.filterwarnings("ignore", "Constant folding")
         try:
             torch.onnx.export(
                 module,

@@ -43,6 +43,11 @@ the others name the type of their result themselves."""
 FLOAT_INPUTS = {"Resize": (1, 2), "Upsample": (1,)}
 """Inputs that ONNX defines as fp32: regions and scales."""
 
+MOVES = frozenset(
+    {"Concat", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"}
+)
+"""Operators that give the values they get, in another order or shape."""
+
 
 def check_precision(precision: str) -> None:
     """Raise `EngineError` for a precision that there is not."""
@@ -128,6 +133,35 @@ def cast_onnx(model: bytes, precision: str) -> bytes:
     del graph.node[:], graph.initializer[:], graph.value_info[:]
     graph.node.extend(result)
     graph.initializer.extend(tensor for name, tensor in weights.items() if name in used)
+    return bytes(proto.SerializeToString())
+
+
+def float_images(model: bytes) -> bytes:
+    """The network with its uint8 inputs made fp32 at once, which is the one thing that TensorRT does with bytes.
+
+    Only where what follows moves values about before it converts them itself: that gives the same numbers. Other
+    networks come back as they are.
+    """
+    import onnx
+
+    proto = onnx.load_model_from_string(model)
+    graph = proto.graph
+    for value in graph.input:
+        if value.type.tensor_type.elem_type != onnx.TensorProto.UINT8:
+            continue
+        moved = {value.name}
+        movable = True
+        for node in graph.node:
+            if moved & set(node.input) and node.op_type not in ("Cast", "Shape"):
+                movable &= node.op_type in MOVES
+                moved |= set(node.output)
+        if not movable or moved & {output.name for output in graph.output}:
+            continue
+        wide = f"{value.name}.float"
+        for node in graph.node:
+            node.input[:] = [wide if name == value.name else name for name in node.input]
+        graph.node.insert(0, onnx.helper.make_node("Cast", [value.name], [wide], to=onnx.TensorProto.FLOAT))
+    del graph.value_info[:]
     return bytes(proto.SerializeToString())
 
 

@@ -12,7 +12,7 @@ from torch import nn
 from deep_tracking_ros.errors import EngineError
 from deep_tracking_ros.inference import Network, TensorSpec
 from deep_tracking_ros.inference.export import check_graph, export_onnx, onnx_model
-from deep_tracking_ros.inference.precision import cast_onnx
+from deep_tracking_ros.inference.precision import cast_onnx, float_images
 
 VECTOR = TensorSpec("x", (-1, 4), minimum=(1, 4), optimum=(2, 4), maximum=(8, 4))
 
@@ -149,3 +149,38 @@ def test_control_flow_cannot_be_cast(cache):
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)])
     with pytest.raises(EngineError, match="with If cannot be cast to fp16"):
         cast_onnx(model.SerializeToString(), "fp16")
+
+
+class Image(nn.Module):
+    """Bytes as a camera gives them: BGR, channels last; what is done before they become floats varies."""
+
+    def __init__(self, before):
+        super().__init__()
+        self.before = before
+
+    def forward(self, x):
+        return self.before(x).float().mean((2, 3))
+
+
+BYTES = TensorSpec("x", (-1, 4, 5, 3), np.uint8, (1, 4, 5, 3), (2, 4, 5, 3), (8, 4, 5, 3))
+
+
+@pytest.mark.parametrize(
+    ("before", "widened"),
+    [
+        (lambda x: x.permute(0, 3, 1, 2), True),
+        (lambda x: x[:, 1:, ::2].permute(0, 3, 1, 2).flip(1), True),
+        (lambda x: (x >> 1).permute(0, 3, 1, 2), False),
+    ],
+)
+def test_bytes_become_floats_first_where_that_changes_nothing(cache, before, widened):
+    network = vector_network(Image(before), (TensorSpec("y", (-1, 3)),), (BYTES,))
+    model = onnx_model(network, cache)
+    wide = float_images(model)
+    check_graph(network, wide)
+    nodes = onnx.load_model_from_string(wide).graph.node
+    assert ((nodes[0].op_type, [*nodes[0].input]) == ("Cast", ["x"])) == widened
+    assert {node.op_type for node in nodes if "x" in node.input} == ({"Cast"} if widened else {"BitShift"})
+    x = np.random.default_rng(2).integers(0, 256, (3, 4, 5, 3), np.uint8)
+    results = [onnxruntime.InferenceSession(file).run(None, {"x": x})[0] for file in (model, wide)]
+    np.testing.assert_array_equal(*results)
