@@ -1,0 +1,378 @@
+"""``deep-tracking process``: run a pipeline over a bag, a video or images, without ROS."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from deep_tracking_ros.pipelines.pipeline import Pipeline
+    from deep_tracking_ros.pipelines.replay import Step, TimedTarget
+    from deep_tracking_ros.types import Frame
+
+app = typer.Typer(no_args_is_help=True, add_completion=False)
+
+TARGET = (
+    "Box to follow as x,y,w,h[@WHEN][:LABEL]: left, top, width and height in pixels; WHEN is the number of a frame "
+    "(@12, 0 = the first), a time after the first frame (@2.5s) or a stamp (@1700000000.040000000). May be given "
+    "several times."
+)
+
+
+@app.command()
+def process(
+    source: str = typer.Argument(
+        metavar="INPUT", help="A rosbag2 folder, an .mcap or .db3 file, a video, a folder of images or 'frames/*.png'."
+    ),
+    pipeline: str = typer.Option("tracker", help="What to run."),
+    target: list[str] = typer.Option([], "--target", "-t", help=TARGET),
+    targets: Path = typer.Option(None, help="YAML list of targets, each {box: [x, y, w, h], label: car, stamp: 12.5}."),
+    draw: bool = typer.Option(False, "--draw", help="Draw the first box with the mouse; needs a display."),
+    out: Path = typer.Option(None, help="Write the results to this bag: an .mcap file, or the name of a folder."),
+    mp4: Path = typer.Option(None, help="Draw the results into this video."),
+    csv: Path = typer.Option(None, help="Write one line per box and frame to this table."),
+    json: Path = typer.Option(None, help="Write the closing figures to this file."),
+    assign: list[str] = typer.Option([], "--set", help="A parameter of the pipeline as name=value."),
+    params: Path = typer.Option(None, help="YAML file of parameters, plain or as ROS nodes take it."),
+    topic: str = typer.Option(None, help="Topic of the images, where a bag has several."),
+    transport: str = typer.Option("auto", help="raw, compressed or auto: which images of a bag to take."),
+    fps: float = typer.Option(30.0, help="Frames per second of a folder of images.", min=0.001, max=10000),
+    start: float = typer.Option(0.0, help="Begin this many seconds after the first frame.", min=0.0),
+    end: float = typer.Option(None, help="Stop this many seconds after the first frame.", min=0.0),
+    realtime: bool = typer.Option(
+        False, "--realtime", help="Drop the frames that a live node on this machine would have had no time for."
+    ),
+    rate: float = typer.Option(1.0, help="With --realtime: speed at which the frames come.", min=0.01, max=100.0),
+    latency_ms: float = typer.Option(
+        None,
+        help="With --realtime: what each frame costs, instead of the measured time; same drops each time.",
+        min=0.0,
+    ),
+) -> None:
+    """Run a pipeline over a recording: every frame, no ROS needed, the same input gives the same bytes.
+
+    For example: deep-tracking process drive.mcap --target 120,80,60,90 --mp4 drive.mp4 --out result.mcap
+    """
+    import time
+
+    from deep_tracking_ros.errors import InvalidRequestError
+    from deep_tracking_ros.pipelines.registry import find_pipeline
+    from deep_tracking_ros.pipelines.replay import replay
+    from deep_tracking_ros.pipelines.sources import cut
+    from deep_tracking_ros.types import nanoseconds
+
+    kind = find_pipeline(pipeline)
+    chosen = [parse_target(text) for text in target] + (_targets_of_file(targets) if targets else [])
+    frames, length = open_source(source, topic, transport, fps)
+    frames = cut(frames, start, end)
+    if draw:
+        frames, drawn = _draw_target(frames)
+        chosen.append(drawn)
+    if "set_target" in kind.commands and not chosen:
+        raise InvalidRequestError("nothing would be followed: give --target x,y,w,h (or --draw, where a display is)")
+    if latency_ms is not None and not realtime:
+        raise InvalidRequestError("--latency-ms is what a frame costs in a live run: give --realtime with it")
+    machine = kind.make(read_parameters(kind, params, assign), lambda line: typer.echo(line, err=True))
+    cost = None if latency_ms is None else nanoseconds(latency_ms / 1000)
+    steps = replay(
+        machine, frames, chosen, clock=time.perf_counter_ns, realtime=rate if realtime else None, latency=cost
+    )
+    with ExitStack() as stack:
+        stack.callback(machine.close)
+        sinks = [stack.enter_context(sink) for sink in _sinks(machine, out, mp4, csv)]
+        done = [_without_results(step) for step in _with_progress(steps, sinks, length)]
+        figures = summary(machine, done, realtime)
+    _print(figures)
+    if json is not None:
+        import json as writer
+
+        json.write_text(writer.dumps(figures, indent=2) + "\n")
+
+
+def parse_target(text: str) -> TimedTarget:
+    """``x,y,w,h[@WHEN][:LABEL]``. Raises `InvalidBoxError` or `InvalidRequestError` naming what is wrong."""
+    from deep_tracking_ros.cli.target import parse_stamp
+    from deep_tracking_ros.pipelines.replay import TimedTarget
+    from deep_tracking_ros.types import nanoseconds
+
+    rest, _, label = text.partition(":")
+    box, _, when = rest.partition("@")
+    request = _request(box, label)
+    if not when:
+        return TimedTarget(request, index=0)
+    if when.isdecimal():
+        return TimedTarget(request, index=int(when))
+    if re.fullmatch(r"\d+(\.\d*)?s", when):
+        return TimedTarget(request, offset=nanoseconds(float(when[:-1])))
+    return TimedTarget(request, stamp=parse_stamp(when))
+
+
+def _request(box: str, label: str) -> Any:
+    """A request for x,y,w,h, where x and y are the left and top pixel: the box begins at that pixel's outer edge."""
+    from deep_tracking_ros.cli.target import parse_box
+    from deep_tracking_ros.geometry.boxes import xywh_to_xyxy
+    from deep_tracking_ros.pipelines.requests import SetTarget
+
+    x, y, w, h = parse_box(box)
+    return SetTarget(xywh_to_xyxy([x - 0.5, y - 0.5, w, h]), label=label)
+
+
+def _targets_of_file(file: Path) -> list[TimedTarget]:
+    from deep_tracking_ros.cli.target import read_targets
+    from deep_tracking_ros.pipelines.replay import TimedTarget
+
+    chosen = []
+    for wanted in read_targets(file):
+        request = _request("{},{},{},{}".format(*wanted.box), wanted.label)
+        # stamp 0 is the next image, which here is the first
+        chosen.append(TimedTarget(request, stamp=wanted.stamp) if wanted.stamp else TimedTarget(request, index=0))
+    return chosen
+
+
+def _draw_target(frames: Iterator[Frame]) -> tuple[Iterator[Frame], TimedTarget]:
+    """A box drawn by the user on the first frame, and all frames."""
+    import os
+    from itertools import chain
+
+    from deep_tracking_ros.errors import DataError, InvalidRequestError
+    from deep_tracking_ros.pipelines.replay import TimedTarget
+
+    if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        raise InvalidRequestError(
+            "there is no display to draw on; read the box off a picture and give --target x,y,w,h"
+        )
+    import cv2
+
+    first = next(frames, None)
+    if first is None:
+        raise DataError("there is no frame to draw on")
+    box = cv2.selectROI("draw a box, then press Enter (c = cancel)", first.image, showCrosshair=False)
+    cv2.destroyAllWindows()
+    return chain([first], frames), TimedTarget(_request("{},{},{},{}".format(*box), ""), index=0)
+
+
+def open_source(
+    source: str, topic: str | None = None, transport: str = "auto", fps: float = 30.0
+) -> tuple[Iterator[Frame], int | None]:
+    """Frames of a bag, a video or images, and how many there are where that is known. Raises `DataError`."""
+    from deep_tracking_ros.pipelines import sources
+
+    path = Path(source)
+    if path.suffix in (".mcap", ".db3") or (path / "metadata.yaml").is_file():
+        from deep_tracking_ros.ros import bags
+
+        return bags.read_frames(path, topic, transport), bags.image_topic(path, topic, transport).count
+    if path.is_dir() or re.search(r"[*?\[]", source) or path.suffix.lower() in sources.IMAGE_SUFFIXES:
+        return sources.read_images(path, fps), len(sources.image_files(path))
+    return sources.read_video(path), sources.video_length(path)
+
+
+def read_parameters(kind: type[Pipeline], file: Path | None, assignments: Sequence[str]) -> Any:
+    """Parameters of a pipeline from a YAML file and from ``name=value`` texts, which win.
+
+    The file is a plain mapping, or one as ROS nodes take it (``/**: {ros__parameters: {...}}``); of the latter the
+    parameters that belong to the node around the pipeline are passed over. Raises `InvalidRequestError` and
+    `DataError`.
+    """
+    from deep_tracking_ros.errors import InvalidRequestError
+    from deep_tracking_ros.pipelines.parameters import declared, make_parameters
+
+    known = {parameter.name: parameter for parameter in declared(kind.Parameters)}
+    values = _parameter_file(file, kind.name, set(known)) if file else {}
+    for text in assignments:
+        name, equals, value = text.partition("=")
+        if not equals or name not in known:
+            raise InvalidRequestError(f"--set {text!r} is not name=value; names are {', '.join(sorted(known))}")
+        values[name] = _parsed(value, known[name].type)
+    return make_parameters(kind.Parameters, values)
+
+
+def _parsed(text: str, type_: type) -> Any:
+    """The text as the type where it can be read so; else as it is, for `Parameter.check` to say what is wrong."""
+    if type_ is bool:
+        return {"true": True, "false": False}.get(text.lower(), text)
+    try:
+        return type_(text)
+    except ValueError:
+        return text
+
+
+def _parameter_file(file: Path, node: str, known: set[str]) -> dict[str, Any]:
+    import yaml
+
+    from deep_tracking_ros.errors import DataError
+
+    try:
+        content = yaml.safe_load(file.read_text()) or {}
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DataError(f"{file} cannot be read as YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise DataError(f"{file} is not a mapping of parameters")
+    sections = {name: part["ros__parameters"] for name, part in content.items() if _is_ros(part)}
+    if not sections:
+        return dict(content)
+    values: dict[str, Any] = {}
+    for name, section in sections.items():
+        if name.strip("/") in ("**", node):
+            values.update({key: value for key, value in (section or {}).items() if key in known})
+    return values
+
+
+def _is_ros(part: Any) -> bool:
+    return isinstance(part, dict) and "ros__parameters" in part
+
+
+class _Results:
+    """All results into a bag, with the times of their images."""
+
+    def __init__(self, path: Path, prefix: str) -> None:
+        from deep_tracking_ros.ros.bags import ResultWriter
+
+        self.writer = ResultWriter(path)
+        self.prefix = prefix
+
+    def __enter__(self) -> _Results:
+        self.writer.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.writer.__exit__(*error)
+
+    def take(self, step: Step) -> None:
+        for output in step.outputs:
+            self.writer.write(f"/{self.prefix}/{output.port}", output.item, step.frame.stamp)
+
+
+class _Video:
+    """Each processed frame with its results drawn on it."""
+
+    def __init__(self, path: Path) -> None:
+        from deep_tracking_ros.visualization.video import VideoWriter
+
+        self.writer = VideoWriter(path)
+
+    def __enter__(self) -> _Video:
+        self.writer.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.writer.__exit__(*error)
+
+    def take(self, step: Step) -> None:
+        from deep_tracking_ros.visualization.overlay import draw
+
+        for output in step.outputs:
+            self.writer.write(draw(step.frame.image, output.item), step.frame.stamp)
+
+
+class _Table:
+    """One line per box and frame: stamp, id, label, state, score, and x, y, w, h as ``--target`` takes them."""
+
+    def __init__(self, path: Path) -> None:
+        self.file = path.open("w", newline="")
+        self.file.write("stamp,epoch,id,label,state,score,x,y,w,h\n")
+
+    def __enter__(self) -> _Table:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.file.close()
+
+    def take(self, step: Step) -> None:
+        import csv
+
+        from deep_tracking_ros.cli.target import format_stamp
+        from deep_tracking_ros.geometry.boxes import xyxy_to_xywh
+
+        rows = csv.writer(self.file, lineterminator="\n")
+        for output in step.outputs:
+            for box in output.item.boxes:
+                x, y, w, h = xyxy_to_xywh(box.box).tolist()
+                place = [f"{value:.3f}" for value in (x + 0.5, y + 0.5, w, h)]
+                head = [format_stamp(output.item.stamp), output.item.epoch, box.id, box.label, box.state.name]
+                rows.writerow([*head, f"{box.score:.4f}", *place])
+
+
+def _sinks(pipeline: Pipeline, out: Path | None, mp4: Path | None, csv: Path | None) -> Iterator[Any]:
+    if out is not None:
+        yield _Results(out, pipeline.name)
+    if mp4 is not None:
+        yield _Video(mp4)
+    if csv is not None:
+        yield _Table(csv)
+
+
+def _with_progress(steps: Iterator[Step], sinks: Sequence[Any], length: int | None) -> Iterator[Step]:
+    """The steps, each taken by all sinks, with a bar on the terminal."""
+    from rich.console import Console
+    from rich.progress import track
+
+    for step in track(steps, "frames", length, console=Console(stderr=True), transient=True):
+        for sink in sinks:
+            sink.take(step)
+        if step.error is not None:
+            typer.secho(f"warning: {step.error}", fg="yellow", err=True)
+        yield step
+
+
+def _without_results(step: Step) -> Step:
+    """What the summary needs of a step; images would fill the memory in a long run."""
+    return replace(step, frame=None, outputs=tuple(replace(o, item=_states(o.item)) for o in step.outputs))  # type: ignore[arg-type]
+
+
+def _states(item: Any) -> Counter[str]:
+    return Counter(box.state.name for box in item.boxes)
+
+
+def summary(pipeline: Pipeline, steps: Sequence[Step], realtime: bool) -> dict[str, Any]:
+    """The closing figures; times in ms."""
+    import numpy as np
+
+    status = pipeline.status()
+    processed = [step for step in steps if step.outputs]
+    states: Counter[str] = Counter()
+    for step in processed:
+        for output in step.outputs:
+            states.update(output.item)
+    costs = [step.cost for step in processed]
+    figures: dict[str, Any] = {
+        "frames": len(steps),
+        "processed": len(processed),
+        "dropped": sum(step.dropped for step in steps),
+        "broken": sum(step.error is not None for step in steps),
+        **{name: status[name] for name in ("duplicates", "late", "jumps", "model", "backend") if name in status},
+        "boxes": dict(sorted(states.items())),
+    }
+    if costs:
+        figures["fps"] = round(len(costs) * 1e9 / max(sum(costs), 1), 2)
+        figures["step_ms"] = {f"p{q}": round(float(np.percentile(costs, q)) / 1e6, 3) for q in (50, 95, 99)}
+    if costs and realtime:
+        ages = [step.latency for step in processed]
+        figures["latency_ms"] = {f"p{q}": round(float(np.percentile(ages, q)) / 1e6, 3) for q in (50, 95, 99)}
+    return figures
+
+
+def _print(figures: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    names = {
+        "boxes": "boxes by state",
+        "fps": "frames per second of computing",
+        "step_ms": "ms per frame",
+        "latency_ms": "ms from image to result, live",
+    }
+    table = Table(show_header=False)
+    table.add_column(style="bold")
+    table.add_column()
+    for name, value in figures.items():
+        shown = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
+        table.add_row(names.get(name, name), shown or "none")
+    Console().print(table)

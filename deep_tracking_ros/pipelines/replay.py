@@ -1,0 +1,121 @@
+"""Run a pipeline over a recorded stream: every frame, or only those that a live node would have had time for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from deep_tracking_ros.errors import DataError, InvalidImageError
+from deep_tracking_ros.pipelines.pipeline import Output, Pipeline
+from deep_tracking_ros.pipelines.requests import SetTarget
+from deep_tracking_ros.types import NANOSECONDS, Frame
+
+
+@dataclass(frozen=True)
+class TimedTarget:
+    """A target to be set when the stream comes to a frame; of the three places one is given."""
+
+    request: SetTarget  # its stamp is filled in
+    index: int | None = None  # number of the frame, 0 = the first
+    offset: int | None = None  # ns after the first frame: the first frame from there on
+    stamp: int | None = None  # ns: the first frame from there on
+
+    def is_due(self, index: int, stamp: int, first: int) -> bool:
+        """Whether a frame (its number, its stamp and the first frame's stamp, ns) is the one meant, or after it."""
+        if self.index is not None:
+            return index >= self.index
+        return stamp >= (self.stamp if self.stamp is not None else first + (self.offset or 0))
+
+    def __str__(self) -> str:
+        if self.index is not None:
+            return f"frame {self.index}"
+        if self.stamp is not None:
+            return f"stamp {self.stamp / NANOSECONDS:.9f} s"
+        return f"{(self.offset or 0) / NANOSECONDS:g} s after the first frame"
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """What came of one frame of the stream."""
+
+    frame: Frame
+    outputs: tuple[Output, ...] = ()
+    dropped: bool = False  # the pipeline was busy until a newer frame came
+    error: InvalidImageError | None = None  # it could not be decoded
+    cost: int = 0  # ns that the step took, by the clock given
+    latency: int = 0  # ns from the frame to its result, with waiting
+
+
+def replay(
+    pipeline: Pipeline,
+    frames: Iterable[Frame],
+    targets: Sequence[TimedTarget] = (),
+    *,
+    port: str = "image",
+    clock: Callable[[], int] = lambda: 0,
+    realtime: float | None = None,
+    latency: int | None = None,
+) -> Iterator[Step]:
+    """Take a pipeline through a stream of frames, setting targets on the way.
+
+    Args:
+        pipeline: takes frames at ``port`` and `SetTarget` commands.
+        frames: in the order in which they arrive.
+        targets: each is set on the frame that it names (with that frame's stamp, as an operator's window does).
+        port: input port of the frames.
+        clock: ns; what a step costs is read from it.
+        realtime: simulate a live run at this many times the recorded speed: a frame that arrives while the pipeline is
+            busy waits, and is dropped when a newer one arrives. None = every frame, one after the other.
+        latency: cost of every step in ns in place of the measured one, for a live run that is the same each time.
+
+    Yields:
+        One `Step` per frame, in order.
+
+    Raises:
+        DataError: the stream ended before a target's frame.
+        DeepTrackingError: a target could not be set.
+    """
+    waiting = list(targets)
+    first: int | None = None
+    mailbox: Frame | None = None  # newest frame that was not processed yet
+    free = 0  # ns of stream time at which the pipeline has nothing to do
+    previous = 0
+
+    def process(frame: Frame) -> Step:
+        nonlocal free
+        began = clock()
+        outputs: tuple[Output, ...] = ()
+        error = None
+        try:
+            outputs = tuple(pipeline.step(port, frame))
+        except InvalidImageError as invalid:
+            error = invalid
+        cost = clock() - began if latency is None else latency
+        start = max(free, frame.stamp)
+        free = start + round(cost * (realtime or 0))
+        age = round((start - frame.stamp) / realtime) + cost if realtime else cost
+        return Step(frame, outputs, error=error, cost=cost, latency=age)
+
+    for index, frame in enumerate(frames):
+        if mailbox is not None and (free <= frame.stamp or frame.stamp < previous):
+            yield process(mailbox)
+            mailbox = None
+        if frame.stamp < previous:  # time jumped back: nothing is known of how long the stream paused there
+            free = frame.stamp
+        previous = frame.stamp
+        first = frame.stamp if first is None else first
+        pipeline.remember(port, frame)
+        if mailbox is not None:
+            yield Step(mailbox, dropped=True)
+            mailbox = None
+        for target in [t for t in waiting if t.is_due(index, frame.stamp, first)]:
+            waiting.remove(target)
+            pipeline.command(replace(target.request, stamp=frame.stamp))
+        if realtime is None:
+            yield process(frame)
+        else:
+            mailbox = frame
+    if mailbox is not None:
+        yield process(mailbox)
+    if waiting:
+        raise DataError(f"the stream ended before a target could be set: at {', '.join(map(str, waiting))}")
