@@ -268,7 +268,10 @@ def run(
 
 
 def draw(recording: Path, video: Path, progress: Callable[[float], None]) -> None:
-    """Draw the recorded boxes on the recorded images, all in one size of picture."""
+    """Draw the recorded boxes on the recorded images, all in one size of picture.
+
+    An image that the tracker dropped is shown with the boxes published last, as an operator saw them.
+    """
     import cv2
 
     from deep_tracking_ros.ros import messages
@@ -281,14 +284,16 @@ def draw(recording: Path, video: Path, progress: Callable[[float], None]) -> Non
         found[boxes.stamp] = boxes
     (count,) = (t.count for t in bags.describe(recording).topics if t.name == TOPIC)
     width, height = PICTURE
+    boxes = None
     with VideoWriter(video, fps=25) as writer:
         for number, frame in enumerate(bags.read_frames(recording, TOPIC)):
-            boxes = found.get(frame.stamp)
+            boxes = found.get(frame.stamp, boxes)
+            size = (frame.image.shape[1], frame.image.shape[0])
             scale = min(width / frame.image.shape[1], height / frame.image.shape[0])
             image = np.asarray(
                 cv2.resize(frame.image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC), np.uint8
             )
-            if boxes is not None:
+            if boxes is not None and (boxes.width, boxes.height) == size:
                 image = overlay(image, enlarged(boxes, scale))
             canvas = np.zeros((height, width, 3), np.uint8)
             top, left = (height - image.shape[0]) // 2, (width - image.shape[1]) // 2
