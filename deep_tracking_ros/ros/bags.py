@@ -298,3 +298,27 @@ class BagWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class ResultWriter:
+    """Writes results of pipelines to a bag: the offline place of the publishers. Needs no ROS."""
+
+    def __init__(self, path: str | Path) -> None:
+        """``path`` as `BagWriter` takes it; raises its `DataError`."""
+        self.bag = BagWriter(path)
+
+    def write(self, topic: str, item: Any, log_time: int) -> None:
+        """Append a result, such as `TrackedBoxes`, or a message; ``log_time`` in ns."""
+        from deep_tracking_ros.ros import messages
+
+        known = type(item) in messages.CONVERTERS
+        message = messages.to_message(item, interfaces.make) if known else item
+        self.bag.write_message(topic, message, log_time)
+
+    def __enter__(self) -> ResultWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bag.close()

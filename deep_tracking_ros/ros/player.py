@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
@@ -18,6 +16,7 @@ from deep_tracking_ros.errors import DataError, InvalidRequestError
 from deep_tracking_ros.pipelines.parameters import parameter
 from deep_tracking_ros.ros import bags
 from deep_tracking_ros.ros.declare import declare_parameters
+from deep_tracking_ros.ros.messages import interface
 from deep_tracking_ros.types import NANOSECONDS, nanoseconds, seconds
 
 
@@ -39,15 +38,6 @@ class PlayerParameters:
     )
     subscribers: int = parameter(1, "how many subscribers to wait for", minimum=1, maximum=1000)
     wait_topic: str = parameter("", "the one topic to wait for; empty = all that are played")
-
-
-def message_class(name: str) -> Any:
-    """The rclpy class of ``package/msg/Name``. Raises `DataError` where its package is not installed."""
-    package, kind, stem = name.split("/")
-    try:
-        return getattr(importlib.import_module(f"{package}.{kind}"), stem)
-    except (ImportError, AttributeError):
-        raise DataError(f"the message type {name} is not installed; source the workspace that has it") from None
 
 
 class BagPlayer(Node):
@@ -74,7 +64,7 @@ class BagPlayer(Node):
         types = {t.name: t.type for t in self.bag.topics}
         if missing := [t for t in wanted if t not in types]:
             raise DataError(f"{p.bag} has no topic {', '.join(missing)}; it has {self.bag.listing()}")
-        self.bag_publishers = {t: self.create_publisher(message_class(types[t]), t, qos) for t in wanted}
+        self.bag_publishers = {t: self.create_publisher(interface(types[t]), t, qos) for t in wanted}
         self.clock_publisher = self.create_publisher(Clock, "/clock", 10) if p.clock_rate else None
         self.tick = 1.0 / p.clock_rate if p.clock_rate else 1.0
         self.executor_ = SingleThreadedExecutor()

@@ -181,6 +181,42 @@ def test_messages_of_rclpy_and_of_rosbags_are_the_same_bytes():
     assert (again.boxes[0].id, again.boxes[0].label, again.header.frame_id) == (4, "bus", "camera")
 
 
+def test_results_of_a_pipeline(tmp_path):
+    from deep_tracking_ros.ros.messages import from_message
+    from deep_tracking_ros.types import Mask, State, TrackedBox, TrackedBoxes
+
+    mask = Mask(3, 4, np.eye(5, dtype=np.uint8) * 255)
+    contour = np.arange(6, dtype=np.float32).reshape(3, 2)
+    box = TrackedBox(7, np.float32([1, 2, 30, 40]), State.UNCERTAIN, 0.4, "car", contour=contour, mask=mask)
+    item = TrackedBoxes(5, "camera", 2, 6, 64, 48, "siamfc", (box,))
+    for name in ("a.mcap", "b.mcap"):
+        with bags.ResultWriter(tmp_path / name) as writer:
+            writer.write("/tracker/boxes", item, 5)
+            writer.write("/camera/image", image_message(5), 5)
+    assert (tmp_path / "a.mcap").read_bytes() == (tmp_path / "b.mcap").read_bytes()
+    (message,) = bags.read_messages(tmp_path / "a.mcap", ["/tracker/boxes"])
+    back = from_message(TrackedBoxes, interfaces.deserialize(message.data, message.type))
+    assert (back.stamp, back.epoch, back.valid_at, back.frame_id, back.model) == (5, 2, 6, "camera", "siamfc")
+    assert (back.boxes[0].id, back.boxes[0].label, back.boxes[0].state) == (7, "car", State.UNCERTAIN)
+    assert back.boxes[0].box == pytest.approx(box.box)
+    assert (back.boxes[0].contour == contour).all()
+    assert (back.boxes[0].mask.data == mask.data).all()
+
+
+def test_results_are_written_without_ros(tmp_path):
+    import subprocess
+    import sys
+
+    code = (
+        "import sys\nsys.modules['rclpy'] = sys.modules['deep_tracking_ros.msg'] = None\n"
+        "from deep_tracking_ros.ros.bags import ResultWriter\nfrom deep_tracking_ros.types import TrackedBoxes\n"
+        f"with ResultWriter({str(tmp_path / 'r.mcap')!r}) as w:\n"
+        "    w.write('/boxes', TrackedBoxes(1, 'c', 0, 1, 2, 2, 'm'), 1)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert bags.describe(tmp_path / "r.mcap").topics == (bags.Topic("/boxes", BOXES, 1),)
+
+
 def test_types_of_other_packages_come_from_their_workspace(tmp_path, monkeypatch):
     folder = tmp_path / "share" / "farm_msgs" / "msg"
     folder.mkdir(parents=True)

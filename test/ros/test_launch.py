@@ -99,6 +99,21 @@ def test_arguments_become_parameters():
     assert "model" not in tracker.parameters  # as in the params file
 
 
+def test_config_names_every_parameter_with_its_default():
+    import yaml
+
+    from deep_tracking_ros.pipelines.parameters import declared
+    from deep_tracking_ros.pipelines.registry import find_pipeline
+    from deep_tracking_ros.ros.parameters import NodeParameters
+
+    for node in nodes.NODES.values():
+        if node.params_file:
+            text = (LAUNCH_FILE.parents[1] / "config" / node.params_file).read_text()
+            values = yaml.safe_load(text)["/**"]["ros__parameters"]
+            kinds = (find_pipeline(node.pipeline).Parameters, NodeParameters)
+            assert values == {p.name: p.default for kind in kinds for p in declared(kind)}
+
+
 @pytest.mark.parametrize(
     ("values", "answer"),
     [
