@@ -136,6 +136,9 @@ COMMAND
     chmod +x "$venv/bin/deep-tracking"
 }
 
+exec 9>"$log/lock"
+flock --nonblock 9 || { echo "waiting for another set-up of this checkout"; flock 9; }
+
 base=$(base_python)
 packages=$(missing_packages "$base" | tr '\n' ' ')
 if [ -n "$packages" ]; then
