@@ -104,14 +104,18 @@ class Engine(ABC):
             One array per output, by name: numpy for numpy, CUDA tensors for CUDA tensors.
 
         Raises:
-            EngineError: an input is missing, unknown, or of another type or shape than declared.
+            EngineError: an input is missing, unknown, or of another type or shape than declared; or the run failed.
         """
         names = [spec.name for spec in self.inputs]
         if set(arrays) != set(names):
             raise EngineError(f"network {self.network.name!r} takes the inputs {names}, it was given {sorted(arrays)}")
         for spec in self.inputs:
             spec.check(arrays[spec.name])
-        return self.run(arrays)
+        try:
+            return self.run(arrays)
+        except RuntimeError as error:  # torch's word for all that can happen on a device, such as no memory left
+            text = f"{self.backend} failed on network {self.network.name!r}: {error}"
+            raise EngineError(text) from error
 
     @abstractmethod
     def run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:

@@ -144,7 +144,10 @@ def float_images(model: bytes) -> bytes:
     """
     import onnx
 
-    proto = onnx.load_model_from_string(model)
+    try:
+        proto = onnx.load_model_from_string(model)
+    except Exception as error:  # protobuf has its own
+        raise EngineError(f"an ONNX file is damaged: {error}") from error
     graph = proto.graph
     for value in graph.input:
         if value.type.tensor_type.elem_type != onnx.TensorProto.UINT8:

@@ -3,8 +3,8 @@
 Two ways through an engine, by what is given to it:
 
 numpy
-    The arrays go through fixed buffers (pinned host memory and GPU memory, one set per shapes), so copy in, network
-    and copy out are captured once as a CUDA graph and started with one call.
+    The arrays go through fixed buffers (pinned host memory and GPU memory, one set per shapes), so the network is
+    captured once as a CUDA graph and from then on started with one call.
 CUDA tensors
     The engine reads and writes the tensors where they lie. The work is put in order with the caller's current stream:
     the call returns before it is done, and whatever is put on that stream afterwards sees the results.
@@ -123,15 +123,17 @@ class TensorRTEngine(Engine):
         for spec in self.inputs:
             np.copyto(buffers.host[spec.name].numpy(), arrays[spec.name])
         with torch.cuda.stream(self.stream):
+            for spec in self.inputs:
+                buffers.device[spec.name].copy_(buffers.host[spec.name], non_blocking=True)
             if buffers.graph is None:
-                self._copy_and_execute(buffers)
+                self._execute(buffers.context)
             else:
                 buffers.graph.replay()
+            for spec in self.outputs:
+                buffers.host[spec.name].copy_(buffers.device[spec.name], non_blocking=True)
         self.stream.synchronize()
         if self.graphs and buffers.graph is None:  # captured after a first plain run, as TensorRT wants it
-            buffers.graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(buffers.graph, stream=self.stream, capture_error_mode="thread_local"):
-                self._copy_and_execute(buffers)
+            buffers.graph = self._capture(buffers.context)
         return {spec.name: buffers.host[spec.name].numpy().copy() for spec in self.outputs}
 
     def _make_buffers(self, shapes: Shapes) -> Buffers:
@@ -149,12 +151,19 @@ class TensorRTEngine(Engine):
         host = {name: torch.empty(t.shape, dtype=t.dtype, pin_memory=pinned) for name, t in device.items()}
         return Buffers(context, host, device)
 
-    def _copy_and_execute(self, buffers: Buffers) -> None:
-        for spec in self.inputs:
-            buffers.device[spec.name].copy_(buffers.host[spec.name], non_blocking=True)
-        self._execute(buffers.context)
-        for spec in self.outputs:
-            buffers.host[spec.name].copy_(buffers.device[spec.name], non_blocking=True)
+    def _capture(self, context: tensorrt.IExecutionContext) -> torch.cuda.CUDAGraph | None:
+        """The run of a context as a graph; nothing where the network cannot be captured, it then goes on without."""
+        import torch
+
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
+                self._execute(context)
+        except (RuntimeError, EngineError) as error:
+            self.graphs = False
+            self.reason += f"; without CUDA graphs: {error}"
+            return None
+        return graph
 
     def _set_inputs(
         self, context: tensorrt.IExecutionContext, tensors: Mapping[str, torch.Tensor]

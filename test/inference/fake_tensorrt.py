@@ -25,6 +25,7 @@ class FakeCuda:
     def __init__(self, monkeypatch):
         self.calls = []
         self.captured = None  # the work list of the graph that is being captured
+        self.refuses_capture = False
         self.streams = 0
         cuda = self
 
@@ -58,21 +59,19 @@ class FakeCuda:
         def graph(new, stream, capture_error_mode):
             assert capture_error_mode == "thread_local"
             cuda.calls.append(("capture", stream.cuda_stream))
+            if cuda.refuses_capture:
+                raise RuntimeError("operation not permitted when stream is capturing")
             cuda.captured = new.work
             yield
             cuda.captured = None
 
         self.current = Stream()
         self.current.cuda_stream = 0  # the default stream
-        copy = torch.Tensor.copy_
         monkeypatch.setattr(torch.cuda, "Stream", Stream)
         monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
         monkeypatch.setattr(torch.cuda, "stream", stream)
         monkeypatch.setattr(torch.cuda, "graph", graph)
         monkeypatch.setattr(torch.cuda, "current_stream", lambda: self.current)
-        monkeypatch.setattr(
-            torch.Tensor, "copy_", lambda to, source, non_blocking=False: self.do(lambda: copy(to, source))
-        )
 
     def do(self, work):
         if self.captured is None:
@@ -110,9 +109,7 @@ def make_tensorrt(generation, calls, cuda=None):
             self.network = network
 
         def parse(self, model):
-            try:
-                onnx.checker.check_model(onnx.load_model_from_string(model))
-            except Exception:
+            if "NonZero" in {node.op_type for node in onnx.load_model_from_string(model).graph.node}:
                 self.num_errors = 1
                 return False
             calls.append(("parse", onnx_types(model)))
@@ -120,7 +117,7 @@ def make_tensorrt(generation, calls, cuda=None):
             return True
 
         def get_error(self, index):
-            return "In node 0: not an ONNX file"
+            return "In node 0 (parseNode):\n  NonZero is not supported"
 
     class Profile:
         def __init__(self):

@@ -29,6 +29,18 @@ class Correlation(nn.Module):
         return response * self.window, score.max(1).values
 
 
+class Pick(nn.Module):
+    """Selects by data, which TensorRT's parser refuses."""
+
+    def forward(self, x):
+        return torch.nonzero(x)
+
+
+def pick():
+    spec = TensorSpec("x", (-1, 4), np.float32, (1, 4), (2, 4), (4, 4))
+    return Network("pick", (spec,), (TensorSpec("where", (-1, 2), np.int64),), "p" * 64, Pick)
+
+
 def crops(name, size):
     def shape(n):
         return (n, 3, size, size)

@@ -94,6 +94,16 @@ def test_a_module_with_too_few_outputs_is_refused():
         TorchEngine(network, device="cpu")(a=np.zeros((1, 2), np.float32))
 
 
+def test_a_failure_on_the_device_is_an_engine_error():
+    class Full(nn.Module):
+        def forward(self, a):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    a = TensorSpec("a", (1, 2))
+    with pytest.raises(EngineError, match="torch failed on network 'full': CUDA out of memory"):
+        TorchEngine(Network("full", (a,), (a,), "", Full), device="cpu")(a=np.zeros((1, 2), np.float32))
+
+
 def test_onnx_runtime_takes_the_cores_that_the_process_has(cache):
     import os
 

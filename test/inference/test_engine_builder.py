@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from fake_tensorrt import MAGIC, make_tensorrt
-from small_networks import batch, correlation
+from small_networks import batch, correlation, pick
 
 from deep_tracking_ros.errors import EngineError
 from deep_tracking_ros.inference import Network, TensorSpec, make_engine
@@ -40,7 +40,9 @@ def test_each_generation_gets_precision_its_own_way(tensorrt, cache, precision):
 
 def test_parser_and_builder_are_quoted(tensorrt, cache):
     model = onnx_model(correlation(), cache)
-    with pytest.raises(EngineError, match="cannot parse network 'correlation': In node 0: not an ONNX file"):
+    with pytest.raises(EngineError, match=r"cannot parse network 'pick': In node 0 \(parseNode\): NonZero is not"):
+        build_plan(tensorrt, pick(), onnx_model(pick(), cache))
+    with pytest.raises(EngineError, match="an ONNX file is damaged"):
         build_plan(tensorrt, correlation(), b"junk")
     tensorrt.calls.insert(0, "refuse")
     with pytest.raises(EngineError, match="cannot build network 'correlation' in fp32: no kernel for this layer"):
@@ -168,9 +170,9 @@ def test_the_real_rtx_builder_builds_without_a_gpu(rtx, cache, precision):
 
 
 @pytest.mark.slow
-def test_the_real_rtx_parser_is_quoted(rtx):
-    with pytest.raises(EngineError, match=r"TensorRT cannot parse network 'correlation': .+"):
-        build_plan(rtx, correlation(), b"junk", compute_capability="SM89")
+def test_the_real_rtx_parser_is_quoted(rtx, cache):
+    with pytest.raises(EngineError, match=r"TensorRT cannot parse network 'pick': .*NonZero"):
+        build_plan(rtx, pick(), onnx_model(pick(), cache), compute_capability="SM89")
 
 
 @pytest.mark.slow

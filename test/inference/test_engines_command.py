@@ -1,9 +1,8 @@
 import re
 import sys
 
-import numpy as np
 import pytest
-from small_networks import correlation
+from small_networks import correlation, pick
 from typer.testing import CliRunner
 
 from deep_tracking_ros.cli.engines import app
@@ -77,18 +76,6 @@ def test_check_reports_what_cannot_be_built(run, monkeypatch):
         load_tensorrt(RTX)
     except EngineError as error:
         pytest.skip(f"TensorRT-RTX is not here ({error}); install the extra 'rtx'")
-    import torch
-
-    from deep_tracking_ros.inference import Network, TensorSpec
-
-    class Pick(torch.nn.Module):
-        """Selects by data, which TensorRT's parser refuses."""
-
-        def forward(self, x):
-            return torch.nonzero(x)
-
-    spec = TensorSpec("x", (-1, 4), np.float32, (1, 4), (2, 4), (4, 4))
-    network = Network("pick", (spec,), (TensorSpec("where", (-1, 2), np.int64),), "p" * 64, Pick)
-    monkeypatch.setattr(sys.modules["deep_tracking_ros.cli.engines"], "_networks", lambda model: (network,))
+    monkeypatch.setattr(sys.modules["deep_tracking_ros.cli.engines"], "_networks", lambda model: (pick(),))
     with pytest.raises(EngineError, match="3 of 3 engines cannot be built"):
         run("check", list_models()[0].card.name)

@@ -44,6 +44,14 @@ def test_each_shape_is_captured_once_after_a_plain_run_and_then_replayed(engine,
     assert len({call[2] for call in cuda.calls if call[0] == "execute"} - contexts) == 1  # a context per shape
 
 
+def test_a_network_that_cannot_be_captured_runs_without_graphs(engine, cuda):
+    cuda.refuses_capture = True
+    first, second = (engine(**batch(2))["response"] for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    assert kinds(cuda.calls, "capture", "replay") == ["capture"]
+    assert "without CUDA graphs: operation not permitted" in engine.reason
+
+
 def test_results_are_the_callers_own(engine):
     first = engine(**batch(2, seed=1))
     kept = first["response"].copy()
