@@ -311,8 +311,7 @@ class ResultWriter:
         """Append a result, such as `TrackedBoxes`, or a message; ``log_time`` in ns."""
         from deep_tracking_ros.ros import messages
 
-        known = type(item) in messages.CONVERTERS
-        message = messages.to_message(item, interfaces.make) if known else item
+        message = item if interfaces.is_message(item) else messages.to_message(item, interfaces.make)
         self.bag.write_message(topic, message, log_time)
 
     def __enter__(self) -> ResultWriter:

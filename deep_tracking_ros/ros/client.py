@@ -87,11 +87,11 @@ def newest_image(node: Node, topic: str, seconds: float = 3.0) -> Any:
     type_ = published_type(node, topic, seconds)
     if type_ not in parsers:
         raise DataError(f"{topic} is a {type_}, not an image")
-    from deep_tracking_ros.ros.messages import interface
+    from deep_tracking_ros.ros.interfaces import message_class
 
     received: list[bytes] = []
     subscription = node.create_subscription(
-        interface(type_), topic, received.append, matching_qos(node, topic, 1), raw=True
+        message_class(type_), topic, received.append, matching_qos(node, topic, 1), raw=True
     )
     try:
         if not spin_until(node, lambda: received, seconds):

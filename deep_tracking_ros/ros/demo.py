@@ -162,9 +162,9 @@ class Operator:
         self._subscribe("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray", self._on_diagnostics)
 
     def _subscribe(self, topic: str, type_: str, callback: Callable[..., None]) -> None:
-        from deep_tracking_ros.ros.messages import interface
+        from deep_tracking_ros.ros.interfaces import message_class
 
-        self.node.create_subscription(interface(type_), topic, callback, 100, raw=True)
+        self.node.create_subscription(message_class(type_), topic, callback, 100, raw=True)
 
     def _on_image(self, data: bytes, info: dict[str, int]) -> None:
         stamp = bags.parse_stamp(data)
@@ -280,7 +280,7 @@ def draw(recording: Path, video: Path, progress: Callable[[float], None]) -> Non
 
     found = {}
     for message in bags.read_messages(recording, [BOXES]):
-        boxes = messages.from_message(TrackedBoxes, interfaces.deserialize(message.data, message.type))
+        boxes = messages.tracked_boxes(interfaces.deserialize(message.data, message.type))
         found[boxes.stamp] = boxes
     (count,) = (t.count for t in bags.describe(recording).topics if t.name == TOPIC)
     width, height = PICTURE

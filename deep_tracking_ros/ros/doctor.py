@@ -236,7 +236,7 @@ def _traffic(node: Node, topic: str, tracker: str, listen: float) -> Iterator[Fi
     """Listen for a while: images, clock, results and diagnostics."""
     from deep_tracking_ros.ros import bags, interfaces
     from deep_tracking_ros.ros.client import matching_qos, published_type, spin_until
-    from deep_tracking_ros.ros.messages import interface
+    from deep_tracking_ros.ros.interfaces import message_class
 
     clock = {"now": 0}  # ns, of /clock
     images, boxes, clocks, diagnostics = Heard(), Heard(), Heard(), Heard()
@@ -272,7 +272,7 @@ def _traffic(node: Node, topic: str, tracker: str, listen: float) -> Iterator[Fi
             return ""
         type_ = published_type(node, name)
         try:
-            kind = interface(type_)
+            kind = message_class(type_)
         except DeepTrackingError:
             return type_
         node.create_subscription(kind, name, hear(heard, then), matching_qos(node, name), raw=True)

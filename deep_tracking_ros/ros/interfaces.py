@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Iterator
@@ -135,6 +136,20 @@ def serialize(message: Any, name: str) -> bytes:
 def deserialize(data: bytes, name: str) -> Any:
     """The message of this CDR as rosbags has it."""
     return typestore(name).deserialize_cdr(data, name)
+
+
+def message_class(name: str) -> Any:
+    """The rclpy class of ``package/msg/Name``. Raises `DataError` where its package is not built or sourced."""
+    package, kind, stem = name.split("/")
+    try:
+        return getattr(importlib.import_module(f"{package}.{kind}"), stem)
+    except (ImportError, AttributeError):
+        raise DataError(f"the type {name} is not built here; source the workspace that has it") from None
+
+
+def is_message(value: Any) -> bool:
+    """Whether this is a message of rclpy or rosbags."""
+    return hasattr(value, "__msgtype__") or hasattr(value, "get_fields_and_field_types")
 
 
 def type_name(message: Any) -> str:

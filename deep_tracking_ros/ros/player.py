@@ -16,7 +16,7 @@ from deep_tracking_ros.errors import DataError, InvalidRequestError
 from deep_tracking_ros.pipelines.parameters import parameter
 from deep_tracking_ros.ros import bags
 from deep_tracking_ros.ros.declare import declare_parameters
-from deep_tracking_ros.ros.messages import interface
+from deep_tracking_ros.ros.interfaces import message_class
 from deep_tracking_ros.types import NANOSECONDS, nanoseconds, seconds
 
 
@@ -64,7 +64,7 @@ class BagPlayer(Node):
         types = {t.name: t.type for t in self.bag.topics}
         if missing := [t for t in wanted if t not in types]:
             raise DataError(f"{p.bag} has no topic {', '.join(missing)}; it has {self.bag.listing()}")
-        self.bag_publishers = {t: self.create_publisher(interface(types[t]), t, qos) for t in wanted}
+        self.bag_publishers = {t: self.create_publisher(message_class(types[t]), t, qos) for t in wanted}
         self.clock_publisher = self.create_publisher(Clock, "/clock", 10) if p.clock_rate else None
         self.tick = 1.0 / p.clock_rate if p.clock_rate else 1.0
         self.executor_ = SingleThreadedExecutor()

@@ -14,7 +14,7 @@ from deep_tracking_ros.errors import InvalidRequestError
 from deep_tracking_ros.pipelines.parameters import parameter
 from deep_tracking_ros.ros import bags
 from deep_tracking_ros.ros.declare import declare_parameters
-from deep_tracking_ros.ros.messages import interface
+from deep_tracking_ros.ros.interfaces import message_class
 from deep_tracking_ros.types import NANOSECONDS
 
 
@@ -74,7 +74,7 @@ class BagRecorder(Node):
             )
             type_ = publishers[0].topic_type
             self.writer.add_topic(topic, type_)
-            self.create_subscription(interface(type_), topic, self._record(topic, type_), qos, raw=True)
+            self.create_subscription(message_class(type_), topic, self._record(topic, type_), qos, raw=True)
             self.waiting.remove(topic)
             self.get_logger().info(f"subscribed to {topic} ({type_})")
         if not self.waiting:

@@ -55,7 +55,7 @@ def tracker(monkeypatch):
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     from deep_tracking_ros.ros import bags, interfaces
     from deep_tracking_ros.ros.client import temporary_node
-    from deep_tracking_ros.ros.messages import interface
+    from deep_tracking_ros.ros.interfaces import message_class
 
     requests = []
 
@@ -74,7 +74,7 @@ def tracker(monkeypatch):
         node.create_service(srv.SetTarget, "~/set_target", answer)
         node.create_service(srv.RemoveTarget, "~/remove_target", answer)
         node.create_service(srv.ClearTargets, "~/clear_targets", answer)
-        publisher = node.create_publisher(interface(bags.IMAGE), "/camera/image", 1)
+        publisher = node.create_publisher(message_class(bags.IMAGE), "/camera/image", 1)
         data = interfaces.serialize(message, bags.IMAGE)
         node.create_timer(0.05, lambda: publisher.publish(data))
 

@@ -15,7 +15,7 @@ pytest.importorskip("deep_tracking_ros.msg", reason="the interfaces are not buil
 
 from deep_tracking_ros.ros import bags, doctor, interfaces
 from deep_tracking_ros.ros.client import temporary_node
-from deep_tracking_ros.ros.messages import interface
+from deep_tracking_ros.ros.interfaces import message_class
 
 pytestmark = pytest.mark.ros
 TOPIC = "/camera/image"
@@ -55,11 +55,11 @@ def graph(*, camera=True, type_=bags.IMAGE, offered="reliable", asked="reliable"
         return QoSProfile(depth=5, reliability=ReliabilityPolicy[name.upper()])
 
     with temporary_node("camera_driver") as driver, temporary_node("single_object_tracker") as tracker:
-        tracker.create_subscription(interface(bags.IMAGE), listens, lambda message: None, qos(asked))
-        tracker.create_service(interface("lifecycle_msgs/srv/GetState"), "~/get_state", _active)
-        tracker.create_service(interface("rcl_interfaces/srv/GetParameters"), "~/get_parameters", _no_sim_time)
+        tracker.create_subscription(message_class(bags.IMAGE), listens, lambda message: None, qos(asked))
+        tracker.create_service(message_class("lifecycle_msgs/srv/GetState"), "~/get_state", _active)
+        tracker.create_service(message_class("rcl_interfaces/srv/GetParameters"), "~/get_parameters", _no_sim_time)
         if camera:
-            publisher = driver.create_publisher(interface(type_), TOPIC, qos(offered))
+            publisher = driver.create_publisher(message_class(type_), TOPIC, qos(offered))
             message = interfaces.make(type_)
             if type_ == bags.IMAGE:
                 message.height, message.width, message.encoding, message.step = 20, 30, "bgr8", step
