@@ -97,7 +97,7 @@ def replay(
         return Step(frame, outputs, error=error, cost=cost, latency=age)
 
     for index, frame in enumerate(frames):
-        if mailbox is not None and (free <= frame.stamp or frame.stamp < previous):
+        if mailbox is not None and (free < frame.stamp or frame.stamp < previous):
             yield process(mailbox)
             mailbox = None
         if frame.stamp < previous:  # time jumped back: nothing is known of how long the stream paused there

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from deep_tracking_ros.errors import DataError
 
-TICKS = 90_000
-"""Units of time in a second of the video, as in MPEG."""
+TICKS = 60_000
+"""Units of time in a second of the video: 24, 25, 29.97, 30, 60 pictures per second are whole numbers of them, and
+MPEG-4 allows no more than 65535."""
 
 
 class VideoWriter:

@@ -381,7 +381,7 @@ def test_a_target_that_cannot_be_started_anew_goes_on():
     pipeline.command(SetTarget(box_at(40, 30)))
     step(pipeline, frame(0, (40, 30)))
     pipeline.command(SetTarget(box_at(140, 100), id=1))
-    (box,) = step(pipeline, frame(1, (20, 15), width=80, height=60)).boxes  # smaller than when the box was checked
+    (box,) = step(pipeline, frame(1, width=80, height=60)).boxes  # smaller than when the box was checked
     assert (box.id, box.state) == (1, State.LOST)
     np.testing.assert_array_equal(box.box, (box_at(40, 30) + 0.5) / 2 - 0.5)
     assert "80x60" in pipeline.status()["last_error"]
