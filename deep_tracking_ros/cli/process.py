@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 TARGET = (
-    "Box to follow as x,y,w,h[@WHEN][:LABEL]: left, top, width and height in pixels; WHEN is the number of a frame "
-    "(@12, 0 = the first), a time after the first frame (@2.5s) or a stamp (@1700000000.040000000). May be given "
-    "several times."
+    "Box to follow: x,y,w,h or x,y,w,h@WHEN or x,y,w,h@WHEN:LABEL, with left, top, width and height in pixels. WHEN is "
+    "the number of a frame (@12; 0 = the first, as without WHEN), a time after the first frame (@2.5s) or a stamp "
+    "(@1700000000.040000000). May be given several times."
 )
 
 
@@ -33,7 +33,7 @@ def process(
     ),
     pipeline: str = typer.Option("tracker", help="What to run."),
     target: list[str] = typer.Option([], "--target", "-t", help=TARGET),
-    targets: Path = typer.Option(None, help="YAML list of targets, each {box: [x, y, w, h], label: car, stamp: 12.5}."),
+    targets: Path = typer.Option(None, help="YAML list of targets, as `target set --file` takes it."),
     draw: bool = typer.Option(False, "--draw", help="Draw the first box with the mouse; needs a display."),
     out: Path = typer.Option(None, help="Write the results to this bag: an .mcap file, or the name of a folder."),
     mp4: Path = typer.Option(None, help="Draw the results into this video."),
