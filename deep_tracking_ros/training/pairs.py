@@ -1,15 +1,16 @@
-"""Pairs of pictures of one object, drawn at random from clips and still pictures."""
+"""Pairs of pictures of one object, drawn at random from clips, still pictures and composed scenes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 
 from deep_tracking_ros.errors import InvalidRequestError
 from deep_tracking_ros.training.clips import ClipSet
+from deep_tracking_ros.training.composites import SceneSettings, draw_pair
 from deep_tracking_ros.training.pictures import MarkedObject, Picture, PictureSet, polygon_mask, rescale
 from deep_tracking_ros.training.views import Pair, TargetView
 from deep_tracking_ros.types import FloatArray
@@ -21,10 +22,12 @@ class PairSettings:
 
     clip: float = 0.4
     still: float = 0.3
+    composite: float = 0.3
     negative: float = 0.12
     max_gap: int = 40  # frames between the two pictures of a clip
     rotation: float = 12.0  # degrees; of the search picture of stills
     aspect: float = 0.12  # the search picture of stills is stretched by e^-aspect to e^aspect
+    scene: SceneSettings = field(default_factory=SceneSettings)
 
 
 class PairSampler:
@@ -42,8 +45,9 @@ class PairSampler:
         self._objects = [(p, o) for p, o in pictures.objects if _fits(p, o)]
         if self._objects:
             sources.append((settings.still, self._still))
+        sources.append((settings.composite, self._composite))
         shares = np.array([share for share, _ in sources], np.float64)
-        if shares.size == 0 or shares.min() < 0 or shares.sum() <= 0:
+        if shares.min() < 0 or shares.sum() <= 0:
             raise InvalidRequestError(
                 f"no pair can be drawn from {len(clips.clips)} clips and {len(self._objects)} marked objects "
                 f"with the shares {shares.tolist()}; give other sources or shares of which at least one is above 0"
@@ -71,6 +75,9 @@ class PairSampler:
             other = others[rng.integers(len(others))]
             return Pair(template, self.clips.view(other, int(rng.choice(other.seen()))), False, "clip")
         return Pair(template, self.clips.view(clip, second), True, "clip")
+
+    def _composite(self, rng: np.random.Generator) -> Pair:
+        return draw_pair(self.pictures, rng, bool(rng.random() < self.settings.negative), self.settings.scene)
 
     def _still(self, rng: np.random.Generator) -> Pair:
         objects = self._objects
