@@ -280,21 +280,21 @@ def draw(recording: Path, video: Path, progress: Callable[[float], None]) -> Non
 
     found = {}
     for message in bags.read_messages(recording, [BOXES]):
-        boxes = messages.tracked_boxes(interfaces.deserialize(message.data, message.type))
+        boxes = messages.from_message(TrackedBoxes, interfaces.deserialize(message.data, message.type))
         found[boxes.stamp] = boxes
     (count,) = (t.count for t in bags.describe(recording).topics if t.name == TOPIC)
     width, height = PICTURE
-    boxes = None
+    newest: TrackedBoxes | None = None
     with VideoWriter(video, fps=25) as writer:
         for number, frame in enumerate(bags.read_frames(recording, TOPIC)):
-            boxes = found.get(frame.stamp, boxes)
+            newest = found.get(frame.stamp, newest)
             size = (frame.image.shape[1], frame.image.shape[0])
             scale = min(width / frame.image.shape[1], height / frame.image.shape[0])
             image = np.asarray(
                 cv2.resize(frame.image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC), np.uint8
             )
-            if boxes is not None and (boxes.width, boxes.height) == size:
-                image = overlay(image, enlarged(boxes, scale))
+            if newest is not None and (newest.width, newest.height) == size:
+                image = overlay(image, enlarged(newest, scale))
             canvas = np.zeros((height, width, 3), np.uint8)
             top, left = (height - image.shape[0]) // 2, (width - image.shape[1]) // 2
             canvas[top : top + image.shape[0], left : left + image.shape[1]] = image

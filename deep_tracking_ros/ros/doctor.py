@@ -154,7 +154,12 @@ def graph(node: Node, topic: str, tracker: str, listen: float = 3.0) -> Iterator
     """The way from camera to boxes, link by link: publishers, QoS, images, clock, tracker, results."""
     from deep_tracking_ros.ros.client import spin_until
 
-    spin_until(node, lambda: node.get_publishers_info_by_topic(topic) and _exists(node, tracker), min(listen, 2.0))
+    def discovered() -> bool:
+        publishers = node.get_publishers_info_by_topic(topic)
+        named = not any("UNKNOWN" in p.node_name for p in publishers)  # names come a moment after the topics
+        return bool(publishers) and named and _exists(node, tracker)
+
+    spin_until(node, discovered, min(listen, 2.0))
     present = _exists(node, tracker)
     if present:
         yield Finding("tracker", f"{tracker} is there")

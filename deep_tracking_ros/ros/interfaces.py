@@ -128,9 +128,7 @@ def _array(given: Any, element: str, length: int) -> np.ndarray:
 
 def serialize(message: Any, name: str) -> bytes:
     """CDR of any object that has the attributes of the type, such as an rclpy message."""
-    store = typestore(name)
-    own = message if isinstance(message, store.types[name]) else make(name, message)
-    return bytes(store.serialize_cdr(own, name))
+    return bytes(typestore(name).serialize_cdr(make(name, message), name))
 
 
 def deserialize(data: bytes, name: str) -> Any:

@@ -182,7 +182,7 @@ def test_messages_of_rclpy_and_of_rosbags_are_the_same_bytes():
 
 
 def test_results_of_a_pipeline(tmp_path):
-    from deep_tracking_ros.ros.messages import tracked_boxes
+    from deep_tracking_ros.ros.messages import from_message
     from deep_tracking_ros.types import Mask, State, TrackedBox, TrackedBoxes
 
     mask = Mask(3, 4, np.eye(5, dtype=np.uint8) * 255)
@@ -195,7 +195,7 @@ def test_results_of_a_pipeline(tmp_path):
             writer.write("/camera/image", image_message(5), 5)
     assert (tmp_path / "a.mcap").read_bytes() == (tmp_path / "b.mcap").read_bytes()
     (message,) = bags.read_messages(tmp_path / "a.mcap", ["/tracker/boxes"])
-    back = tracked_boxes(interfaces.deserialize(message.data, message.type))
+    back = from_message(TrackedBoxes, interfaces.deserialize(message.data, message.type))
     assert (back.stamp, back.epoch, back.valid_at, back.frame_id, back.model) == (5, 2, 6, "camera", "siamfc")
     assert (back.boxes[0].id, back.boxes[0].label, back.boxes[0].state) == (7, "car", State.UNCERTAIN)
     assert back.boxes[0].box == pytest.approx(box.box)
