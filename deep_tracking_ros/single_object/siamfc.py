@@ -112,12 +112,12 @@ class SiamFCTracker(SingleObjectTracker):
 
     def __init__(self, model: Model, make: Callable[[Network], Engine]) -> None:
         self.card = model.card
+        self.engines = tuple(make(network) for network in networks(model))
         self.settings = SiamFCTracking.from_card(dict(model.card.tracking))
         self.calibration = Calibration.from_card(model.card.calibration)
         self.exemplar_side = int(model.card.parameters["exemplar"])
         self.search_side = int(model.card.parameters["search"])
         self.step = float(model.card.parameters["step"])
-        self.engines = tuple(make(network) for network in networks(model))
         cells = self.engines[1].outputs[1].shape[-1]
         hann = np.hanning(cells + 2)[1:-1]
         self.window = np.outer(hann, hann).astype(np.float32)
