@@ -30,8 +30,9 @@ Arrays = dict[str, NDArray[Any]]
 class Task(Protocol):
     """What is learnt. It goes to the producers by pickle: it holds settings and paths, no data."""
 
-    fields: Mapping[str, tuple[tuple[int, ...], DTypeLike]]
-    """Name, shape and type of the arrays of one sample."""
+    @property
+    def fields(self) -> Mapping[str, tuple[tuple[int, ...], DTypeLike]]:
+        """Name, shape and type of the arrays of one sample."""
 
     def producer(self, worker: int) -> Callable[[], Arrays]:
         """Load the data; the result makes the next sample each time it is called."""
