@@ -89,22 +89,28 @@ def follow(tracker: SingleObjectTracker, thresholds: Thresholds, targets: Sequen
             t.motion = after[i]
 
 
-def predicted(box: TrackedBox, belief: Motion | None, dt: float) -> TrackedBox:
-    """A published box moved ``dt`` seconds along its velocity, with what is drawn on it; its covariance grows.
+def predicted(boxes: Sequence[TrackedBox], beliefs: Sequence[Motion | None], dt: float) -> tuple[TrackedBox, ...]:
+    """Published boxes moved ``dt`` seconds along their velocity, with what is drawn on them; covariances grow.
 
-    Without a belief about its motion (the target is LOST) the box stays as it is.
+    A box without a belief about its motion (its target is LOST) stays as it is.
     """
-    if belief is None:
-        return box
-    before = xyxy_to_cxcywh(box.box)
-    after = before + box.velocity * np.float32(dt)
-    after[2:] = np.maximum(after[2:], motion.SMALLEST)
-    shift = after[:2] - before[:2]
-    x, y = (round(float(v)) for v in shift)
-    return replace(
-        box,
-        box=cxcywh_to_xyxy(after),
-        covariance=motion.predict(belief, dt).position_covariance,
-        contour=None if box.contour is None else box.contour + shift,
-        mask=None if box.mask is None else replace(box.mask, x=box.mask.x + x, y=box.mask.y + y),
-    )
+    moving = {i: belief for i, belief in enumerate(beliefs) if belief is not None}
+    if not moving:
+        return tuple(boxes)
+    before = xyxy_to_cxcywh(np.stack([boxes[i].box for i in moving]))
+    after = before + np.stack([boxes[i].velocity for i in moving]) * np.float32(dt)
+    after[:, 2:] = np.maximum(after[:, 2:], motion.SMALLEST)
+    later = cxcywh_to_xyxy(after)
+    covariances = motion.predict(motion.stack(list(moving.values())), dt).position_covariance
+    result = list(boxes)
+    for row, i in enumerate(moving):
+        box, shift = boxes[i], after[row, :2] - before[row, :2]
+        x, y = (round(float(v)) for v in shift)
+        result[i] = replace(
+            box,
+            box=later[row],
+            covariance=covariances[row],
+            contour=None if box.contour is None else box.contour + shift,
+            mask=None if box.mask is None else replace(box.mask, x=box.mask.x + x, y=box.mask.y + y),
+        )
+    return tuple(result)

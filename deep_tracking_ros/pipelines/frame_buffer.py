@@ -24,14 +24,18 @@ class FrameBuffer:
         self.max_bytes = max_bytes
         self.rules = rules
         self._frames: deque[Frame] = deque()
+        self._began = 0  # ns, stamp of the first frame since the last time jump; it may be gone by now
 
     def append(self, frame: Frame) -> None:
         """Keep a frame. A duplicate or late one is left out; a time jump first empties the buffer."""
-        arrival = self.rules.classify(self.newest, frame.stamp)
+        newest = self.newest
+        arrival = self.rules.classify(newest, frame.stamp)
         if arrival in (Arrival.DUPLICATE, Arrival.LATE):
             return
         if arrival is Arrival.JUMP:
             self._frames.clear()
+        if arrival is Arrival.JUMP or newest is None:
+            self._began = frame.stamp
         self._frames.append(frame)
         frames = self.frames()
         # counted anew each time, since a frame costs more once it was decoded
@@ -52,6 +56,11 @@ class FrameBuffer:
         """Stamp (ns) of the newest frame, None if there is none."""
         frames = self.frames()
         return frames[-1].stamp if frames else None
+
+    def unbroken(self, first: int, last: int) -> bool:
+        """Whether frames are known to have come from stamp ``first`` to ``last`` (ns) without a time jump between."""
+        newest = self.newest
+        return newest is not None and self._began <= first <= last <= newest
 
     @property
     def nbytes(self) -> int:

@@ -73,7 +73,7 @@ class SingleObjectParameters:
         maximum=60,
     )
     max_gap: float = parameter(
-        2.0, "A longer time between two processed images is a time jump.", unit="s", minimum=0.001, maximum=3600
+        2.0, "A longer pause between two images is a time jump.", unit="s", minimum=0.001, maximum=3600
     )
     predict_to_now: bool = parameter(
         False, "Move the boxes along their velocity to the time at which they are published (valid_at)."
@@ -148,9 +148,9 @@ class SingleObjectPipeline(Pipeline):
 
         Raises `InvalidImageError` for one that cannot be decoded; everything is then as if it had not come.
         """
-        arrival = self.time.classify(item.stamp)
+        arrival = self._arrival(item)
         if arrival in (Arrival.DUPLICATE, Arrival.LATE):
-            self.time.take(item.stamp)
+            self.time.take(item.stamp, arrival)
             return ()
         height, width = item.image.shape[:2]
         if arrival is Arrival.JUMP:
@@ -168,7 +168,7 @@ class SingleObjectPipeline(Pipeline):
         for id_, request in list(self._pending.items()):
             boxes = [box for box in boxes if box.id != id_] + self._start_pending(id_, request, item)
 
-        self.time.take(item.stamp)
+        self.time.take(item.stamp, arrival)
         self._frames += 1
         self._states = Counter(box.state for box in boxes)
         ordered = tuple(sorted(boxes, key=lambda box: box.id))
@@ -213,12 +213,9 @@ class SingleObjectPipeline(Pipeline):
         dt = min(stamp - item.stamp, limit)
         if not self.parameters.predict_to_now or dt <= 0:
             return output
-        boxes = list(item.boxes)
-        for i, box in enumerate(boxes):
-            followed = self._followed.get(box.id)
-            if followed is not None and followed.stamp == item.stamp:
-                boxes[i] = predicted(box, followed.motion, seconds(dt))
-        return Output(output.port, replace(item, boxes=tuple(boxes), valid_at=item.stamp + dt))
+        beliefs = {t.id: t.motion for t in self._followed.values() if t.stamp == item.stamp}
+        boxes = predicted(item.boxes, [beliefs.get(box.id) for box in item.boxes], seconds(dt))
+        return Output(output.port, replace(item, boxes=boxes, valid_at=item.stamp + dt))
 
     def status(self) -> Mapping[str, str | int | float]:
         """Model, backend and counts; may be called from another thread."""
@@ -252,6 +249,13 @@ class SingleObjectPipeline(Pipeline):
         if self._owns_tracker:
             for engine in self.tracker.engines:
                 engine.close()
+
+    def _arrival(self, frame: Frame) -> Arrival:
+        """How a frame follows the last one processed; a busy node that let many go by has seen no time jump."""
+        arrival, newest = self.time.classify(frame.stamp), self.time.newest
+        if arrival is Arrival.JUMP and newest is not None and self.buffer.unbroken(newest, frame.stamp):
+            return Arrival.NEW
+        return arrival
 
     def _set_target(self, request: SetTarget) -> Reply:
         """Start a target, or one anew; nothing changes where that raises."""

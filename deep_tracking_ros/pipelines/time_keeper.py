@@ -54,15 +54,13 @@ class TimeKeeper:
         """How a stamp would arrive now; nothing changes."""
         return self.rules.classify(self.newest, stamp)
 
-    def take(self, stamp: int) -> Arrival:
-        """Take a stamp: counted, and the newest one from now on unless it is a duplicate or late."""
-        arrival = self.classify(stamp)
+    def take(self, stamp: int, arrival: Arrival) -> None:
+        """Take a stamp that arrived so: counted, and the newest from now on unless it is a duplicate or late."""
         self.counts[arrival] += 1
         if arrival is Arrival.JUMP:
             self.reset()
         if arrival in (Arrival.NEW, Arrival.JUMP):
             self.newest = stamp
-        return arrival
 
     def reset(self) -> None:
         """Begin a new epoch; whatever stamp comes next is NEW."""

@@ -62,6 +62,22 @@ def test_duplicates_and_late_frames_are_left_out_and_a_jump_empties_it():
     assert stamps(buffer) == [2]
 
 
+def test_knows_where_the_stream_was_unbroken():
+    buffer = make(span=1)
+    assert not buffer.unbroken(0, 0)
+    for i in range(20):
+        buffer.append(frame(10 + i))
+    assert buffer.unbroken(10 * S, 29 * S)  # also where the frames are gone
+    assert not buffer.unbroken(9 * S, 29 * S)
+    assert not buffer.unbroken(10 * S, 30 * S)
+    buffer.append(frame(32))  # a gap of 3 s
+    assert not buffer.unbroken(29 * S, 32 * S)
+    assert buffer.unbroken(32 * S, 32 * S)
+    buffer.clear()
+    buffer.append(frame(33))
+    assert not buffer.unbroken(32 * S, 33 * S)
+
+
 def test_since_gives_the_frame_and_those_after_it():
     buffer = make(span=5)
     for t in (10, 10.5, 11):

@@ -161,6 +161,18 @@ def test_max_gap_is_a_parameter():
         assert step(pipeline, frame(2)).epoch == epoch
 
 
+def test_a_node_that_was_busy_for_long_has_seen_no_time_jump():
+    pipeline = make(max_gap=0.5)
+    pipeline.command(SetTarget(box_at(40, 60)))
+    run(pipeline, [(40, 60)])
+    for i in range(1, 26):  # all arrive, and are dropped
+        pipeline.remember("image", frame(i, (40, 60)))
+    result = step(pipeline, frame(25, (40, 60)))
+    assert (result.epoch, result.boxes[0].state, result.boxes[0].age) == (0, State.TRACKED, 1.0)
+    pipeline.remember("image", frame(50, (40, 60)))  # a pause of 1 s
+    assert step(pipeline, frame(50, (40, 60))).epoch == 1
+
+
 def test_after_a_time_jump_frames_of_before_are_not_kept():
     pipeline = make()
     run(pipeline, way(5), offset=100 * 10**9)
