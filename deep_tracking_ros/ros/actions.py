@@ -1,0 +1,154 @@
+"""The action ``~/track_object``: one target from its box to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Protocol
+
+from rclpy.action import ActionServer, CancelResponse
+from rclpy.task import Future
+
+from deep_tracking_ros.errors import ErrorCode
+from deep_tracking_ros.pipelines.pipeline import Reply
+from deep_tracking_ros.pipelines.requests import RemoveTarget
+from deep_tracking_ros.ros.interfaces import message_class
+from deep_tracking_ros.ros.messages import read_set_target, stamp_of, write_reply
+from deep_tracking_ros.types import State, TrackedBoxes, seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rclpy.node import Node
+
+
+class Submit(Protocol):
+    """Hands a request to the pipeline's thread, which calls ``then`` with the reply before its next step."""
+
+    def __call__(self, request: Any, then: Callable[[Reply], None] | None = None) -> Awaitable[Reply]: ...
+
+
+class Goal:
+    """One target that somebody follows by the action; times are those of the images."""
+
+    def __init__(self, handle: Any, executor: Any) -> None:
+        self.handle = handle
+        self.id = 0  # of the target, from when it is set
+        self.timeout = stamp_of(handle.request.timeout)
+        self.max_lost = stamp_of(handle.request.max_lost)
+        self.last: tuple[Any, Any] | None = None  # header and box of the last image in which the target was found
+        self.over = Future(executor=executor)
+        self._executor = executor
+        self._elapsed = self._lost = 0  # ns, without what passed over time jumps
+        self._before: TrackedBoxes | None = None
+
+    def end(self, reply: Reply) -> None:
+        """The goal is over; the first reply counts."""
+        if not self.over.done():
+            self.over.set_result(reply)
+            self._executor.wake()
+
+    def follow(self, result: TrackedBoxes, message: Any) -> None:
+        """Take the next result (and its message): give feedback, and see whether the goal is over."""
+        found = [i for i, box in enumerate(result.boxes) if box.id == self.id]
+        if not found:
+            self.end(Reply(f"target {self.id} was removed by somebody else", ErrorCode.CANCELED, self.id))
+            return
+        before = self._before
+        dt = result.stamp - before.stamp if before is not None and before.epoch == result.epoch else 0
+        lost = result.boxes[found[0]].state is State.LOST
+        box = message.boxes[found[0]]
+        self._elapsed += dt
+        self._lost = self._lost + dt if lost and self._was_lost(before) else 0
+        self._before = result
+        feedback = message_class("deep_tracking_ros/action/TrackObject").Feedback()
+        feedback.header, feedback.epoch, feedback.box = message.header, message.epoch, box
+        self.handle.publish_feedback(feedback)
+        if not lost:
+            self.last = (message.header, box)
+        if lost and self._lost >= self.max_lost:
+            text = f"target {self.id} stayed lost for {seconds(self._lost):.2f} s"
+            self.end(Reply(text, ErrorCode.TARGET_LOST, self.id))
+        elif self.timeout and self._elapsed >= self.timeout:
+            text = f"target {self.id} was followed for {seconds(self._elapsed):.2f} s"
+            code = ErrorCode.TIMEOUT if lost else ErrorCode.SUCCESS
+            self.end(Reply(text + (" and is lost now" if lost else ""), code, self.id))
+
+    def _was_lost(self, before: TrackedBoxes | None) -> bool:
+        return before is not None and any(b.id == self.id and b.state is State.LOST for b in before.boxes)
+
+
+class Goals:
+    """The action server and its goals, any number at a time."""
+
+    def __init__(self, node: Node, submit: Submit) -> None:
+        self._node, self._submit = node, submit
+        self._goals: dict[bytes, Goal] = {}
+        self._lock = Lock()
+        self._server = ActionServer(
+            node,
+            message_class("deep_tracking_ros/action/TrackObject"),
+            "~/track_object",
+            self._execute,
+            cancel_callback=self._cancel,
+        )
+
+    def feed(self, result: TrackedBoxes, message: Any) -> None:
+        """Let all goals see a result; called in the pipeline's thread."""
+        with self._lock:
+            goals = [goal for goal in self._goals.values() if goal.id and not goal.over.done()]
+        for goal in goals:
+            goal.follow(result, message)
+
+    def end(self, reply: Reply) -> list[int]:
+        """End all goals, such as when the node is deactivated; gives the ids of their targets, for removal."""
+        with self._lock:
+            goals = list(self._goals.values())
+        for goal in goals:
+            goal.end(reply)
+        return [goal.id for goal in goals if goal.id]
+
+    def destroy(self) -> None:
+        """End the server."""
+        self._server.destroy()
+
+    def _cancel(self, handle: Any) -> CancelResponse:
+        goal = self._goals.get(_key(handle))
+        if goal is not None:
+            goal.end(Reply("cancelled by the caller", ErrorCode.CANCELED, goal.id))
+        return CancelResponse.ACCEPT
+
+    async def _execute(self, handle: Any) -> Any:
+        goal = Goal(handle, self._node.executor)
+        with self._lock:
+            self._goals[_key(handle)] = goal
+        if handle.is_cancel_requested:  # before the line above
+            self._cancel(handle)
+
+        def started(reply: Reply) -> None:
+            goal.id = reply.id
+
+        reply = await self._submit(read_set_target(handle.request), started)
+        if reply.code is ErrorCode.SUCCESS:
+            reply = await goal.over
+            await self._submit(RemoveTarget(goal.id))
+        with self._lock:
+            del self._goals[_key(handle)]
+        return self._result(goal, reply)
+
+    def _result(self, goal: Goal, reply: Reply) -> Any:
+        result = write_reply(reply, message_class("deep_tracking_ros/action/TrackObject").Result())
+        result.id = goal.id
+        if goal.last is not None:
+            result.last_header, result.last = goal.last
+        if reply.code is ErrorCode.SUCCESS:
+            goal.handle.succeed()
+        elif goal.handle.is_cancel_requested:
+            goal.handle.canceled()
+        else:
+            goal.handle.abort()
+        return result
+
+
+def _key(handle: Any) -> bytes:
+    return bytes(handle.goal_id.uuid)

@@ -1,0 +1,137 @@
+"""What comes in: subscriptions that turn messages into stamped items, and a watch over why nothing comes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from time import monotonic, monotonic_ns
+from typing import TYPE_CHECKING, Any
+
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.qos import QoSPolicyKind
+
+from deep_tracking_ros.errors import DataError
+from deep_tracking_ros.ros import images
+from deep_tracking_ros.ros.bags import COMPRESSED, IMAGE, parse_compressed_image, parse_image
+from deep_tracking_ros.ros.interfaces import message_class
+from deep_tracking_ros.ros.mailbox import Item
+from deep_tracking_ros.ros.messages import CONVERTERS
+from deep_tracking_ros.ros.qos import RESULTS, describe_incompatibility, image_qos
+from deep_tracking_ros.types import Frame
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+
+    from deep_tracking_ros.ros.measurements import Measurements
+    from deep_tracking_ros.ros.parameters import NodeParameters
+
+PATIENCE = 5.0
+"""An input that is silent for longer is worth a warning, s."""
+
+
+class Intake:
+    """The subscriptions of all input ports; they exist as long as it is not closed.
+
+    Images are taken as serialised bytes: nothing but their header is looked at here, and an image that is dropped is
+    never copied or decoded.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        inputs: Mapping[str, type],
+        parameters: NodeParameters,
+        measurements: Measurements,
+        receive: Callable[[Item], None],
+    ) -> None:
+        self._node, self._parameters = node, parameters
+        self._measurements, self._receive = measurements, receive
+        self._logger = node.get_logger()
+        self._subscriptions: dict[str, Any] = {}
+        self._heard = dict.fromkeys(inputs, monotonic())
+        self._refused: dict[str, str] = {}
+        self._complained = 0.0
+        for port, kind in inputs.items():
+            if kind is Frame:
+                self._subscribe_images(port, parameters.image_reliability)
+            else:
+                self._subscribe(port, kind)
+
+    def close(self) -> None:
+        """End all subscriptions."""
+        for subscription in self._subscriptions.values():
+            self._node.destroy_subscription(subscription)
+        self._subscriptions.clear()
+
+    def warnings(self) -> list[str]:
+        """Why an input is silent; logged too, at most twice a minute."""
+        found = list(self._refused.values())
+        for port, subscription in self._subscriptions.items():
+            silent = monotonic() - self._heard[port]
+            if silent > PATIENCE:
+                count = subscription.get_publisher_count()
+                who = f"it has {count} publishers" if count else "it has no publisher; is the name right?"
+                found.append(f"nothing came on {subscription.topic_name} for {silent:.0f} s: {who}")
+        if found and monotonic() - self._complained > 30.0:
+            self._complained = monotonic()
+            self._logger.warning("; ".join(found))
+        return found
+
+    def _subscribe(self, port: str, kind: type) -> None:
+        converter = CONVERTERS[kind]
+
+        def callback(message: Any) -> None:
+            self._take(port, lambda: converter.read(message))
+
+        self._subscriptions[port] = self._node.create_subscription(
+            message_class(converter.type), port, callback, RESULTS
+        )
+
+    def _subscribe_images(self, port: str, reliability: str) -> None:
+        """Images by the transport that the parameters name; compressed ones beside the (remapped) raw topic."""
+        topic = self._node.resolve_topic_name(port)
+        type_, parse = IMAGE, parse_image
+        if self._parameters.image_transport == "compressed":
+            topic, type_, parse = f"{topic}/compressed", COMPRESSED, parse_compressed_image
+
+        def callback(data: bytes) -> None:
+            self._take(port, lambda: images.frame(parse(data)))
+
+        def on_incompatible(event: Any) -> None:
+            self._on_incompatible(port, QoSPolicyKind(event.last_policy_kind))
+
+        def on_lost(event: Any) -> None:
+            self._measurements.count("lost_in_transport", event.total_count_change)
+
+        self._subscriptions[port] = self._node.create_subscription(
+            message_class(type_),
+            topic,
+            callback,
+            image_qos(reliability, self._parameters.image_depth),
+            event_callbacks=SubscriptionEventCallbacks(
+                incompatible_qos=on_incompatible,
+                message_lost=on_lost,
+            ),
+            raw=True,
+        )
+
+    def _take(self, port: str, read: Callable[[], Any]) -> None:
+        self._heard[port] = monotonic()
+        received = monotonic_ns()
+        self._measurements.count("received")
+        try:
+            self._receive(Item(port, read(), received))
+        except DataError as error:  # CDR that is cut off
+            self._measurements.count("unusable")
+            self._logger.warning(str(error), throttle_duration_sec=5.0)
+
+    def _on_incompatible(self, port: str, policy: QoSPolicyKind) -> None:
+        if port not in self._subscriptions:
+            return
+        topic = self._subscriptions[port].topic_name
+        if self._parameters.image_reliability == "auto" and policy is QoSPolicyKind.RELIABILITY:
+            self._logger.info(f"a publisher of {topic} is best effort: the subscription is best effort from now on")
+            self._node.destroy_subscription(self._subscriptions[port])
+            self._subscribe_images(port, "best_effort")
+            return
+        self._refused[port] = describe_incompatibility(topic, policy, self._parameters.image_reliability)
+        self._logger.warning(self._refused[port])

@@ -1,0 +1,90 @@
+"""Parameters of the node itself, beside those of its pipeline, and how both live as ROS parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from deep_tracking_ros.errors import InvalidRequestError
+from deep_tracking_ros.pipelines.parameters import Parameter, declared, make_parameters, parameter
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+
+
+@dataclass(frozen=True)
+class NodeParameters:
+    """Parameters that every node of a pipeline has. They are read when the node is activated."""
+
+    image_transport: str = parameter(
+        "raw", "Which images to subscribe to; compressed ones are at image/compressed.", choices=("raw", "compressed")
+    )
+    image_reliability: str = parameter(
+        "auto",
+        "Reliability asked of the publishers of images; auto asks for reliable, and for best_effort from the moment "
+        "that a publisher offers no more.",
+        choices=("auto", "reliable", "best_effort", "system_default"),
+    )
+    image_depth: int = parameter(
+        5, "Images that the middleware keeps for this node.", unit="images", minimum=1, maximum=1000
+    )
+    intake: str = parameter(
+        "newest",
+        "What happens to images that come while one is processed: newest drops all but the last, every keeps them.",
+        choices=("newest", "every"),
+    )
+    intake_limit: int = parameter(
+        100,
+        "With intake every: so many images wait at most, then the oldest is dropped.",
+        unit="images",
+        minimum=1,
+        maximum=100000,
+    )
+    overlay_rate: float = parameter(
+        30.0, "Most pictures a second on the overlay topic, while somebody subscribes.", unit="Hz", minimum=0.1,
+        maximum=1000,
+    )  # fmt: skip
+    autostart: bool = parameter(True, "Configure and activate the node by itself when it starts.")
+    diagnostics_period: float = parameter(
+        1.0, "Time between two messages on /diagnostics, set at the start.", unit="s", minimum=0.1, maximum=60
+    )
+
+
+class DeclaredParameters:
+    """Parameter dataclasses as parameters of a node, which may be set at any time and are checked then."""
+
+    def __init__(self, node: Node, *kinds: type) -> None:
+        """Declare the fields of all ``kinds``.
+
+        Raises `InvalidRequestError` for a start value of a wrong type or out of its range.
+        """
+        from rclpy.exceptions import InvalidParameterValueException
+
+        from deep_tracking_ros.ros.declare import descriptor
+
+        self._node = node
+        self._known: dict[str, Parameter] = {p.name: p for kind in kinds for p in declared(kind)}
+        try:
+            for known in self._known.values():
+                node.declare_parameter(known.name, known.default, descriptor(known, read_only=False))
+        except InvalidParameterValueException as error:
+            raise InvalidRequestError(str(error)) from None
+        for kind in kinds:
+            self.read(kind)
+        node.add_on_set_parameters_callback(self._check)
+
+    def read(self, kind: type) -> Any:
+        """An instance of one of the dataclasses with the values of now."""
+        return make_parameters(kind, {p.name: self._node.get_parameter(p.name).value for p in declared(kind)})
+
+    def _check(self, changed: Sequence[Any]) -> Any:
+        from rcl_interfaces.msg import SetParametersResult
+
+        for new in changed:
+            if new.name in self._known:
+                try:
+                    self._known[new.name].check(new.value)
+                except InvalidRequestError as error:
+                    return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)

@@ -1,0 +1,40 @@
+"""Quality of service of the topics, and what to do where two sides do not fit."""
+
+from __future__ import annotations
+
+from rclpy.qos import DurabilityPolicy, QoSPolicyKind, QoSProfile, ReliabilityPolicy
+
+RESULTS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.VOLATILE)
+"""Of what a pipeline publishes and of inputs other than images: every message counts."""
+
+OVERLAY = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.VOLATILE)
+"""Of pictures for people: only the newest is of use."""
+
+DIAGNOSTICS = QoSProfile(depth=10)
+
+RELIABILITIES = {
+    "auto": ReliabilityPolicy.RELIABLE,  # until a publisher is found that offers less
+    "reliable": ReliabilityPolicy.RELIABLE,
+    "best_effort": ReliabilityPolicy.BEST_EFFORT,
+    "system_default": ReliabilityPolicy.SYSTEM_DEFAULT,
+}
+
+
+def image_qos(reliability: str, depth: int) -> QoSProfile:
+    """What a subscription to images asks for; ``reliability`` is one of `RELIABILITIES`."""
+    return QoSProfile(depth=depth, reliability=RELIABILITIES[reliability], durability=DurabilityPolicy.VOLATILE)
+
+
+def describe_incompatibility(topic: str, policy: QoSPolicyKind, reliability: str) -> str:
+    """What an incompatible publisher means for a user, and which parameter to change.
+
+    Args:
+        topic: name of the topic of images.
+        policy: the policy that does not fit, as the middleware's event names it.
+        reliability: the value of the parameter ``image_reliability``.
+    """
+    name = policy.name.lower()
+    text = f"a publisher of {topic} offers a {name} that does not fit: nothing is received from it"
+    if policy is QoSPolicyKind.RELIABILITY:
+        return f"{text}. It is best effort, and image_reliability is {reliability}: set image_reliability:=best_effort"
+    return f"{text}. Let it offer the middleware's default {name}"

@@ -1,0 +1,64 @@
+"""What goes out: the results of a pipeline as messages, and pictures of them for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from time import monotonic, perf_counter
+from typing import TYPE_CHECKING, Any
+
+from deep_tracking_ros.pipelines.pipeline import Output, Pipeline
+from deep_tracking_ros.ros.images import fill_image
+from deep_tracking_ros.ros.interfaces import message_class
+from deep_tracking_ros.ros.messages import CONVERTERS, set_stamp, to_message
+from deep_tracking_ros.ros.qos import OVERLAY, RESULTS
+from deep_tracking_ros.types import Frame
+
+if TYPE_CHECKING:
+    from rclpy.lifecycle import LifecycleNode
+
+    from deep_tracking_ros.ros.measurements import Measurements
+
+
+class Results:
+    """The publishers of all output ports (``~/PORT``) and of the overlay (``~/overlay``)."""
+
+    def __init__(self, node: LifecycleNode, outputs: Mapping[str, type], measurements: Measurements) -> None:
+        self._node, self._measurements = node, measurements
+        self._publishers = {
+            port: node.create_lifecycle_publisher(message_class(CONVERTERS[kind].type), f"~/{port}", RESULTS)
+            for port, kind in outputs.items()
+        }
+        self._overlay = node.create_lifecycle_publisher(message_class("sensor_msgs/msg/Image"), "~/overlay", OVERLAY)
+        self._drawn = 0.0  # when the last overlay was, monotonic s
+
+    def publish(self, output: Output, pipeline: Pipeline) -> Any:
+        """Publish a result, moved to the present where the pipeline predicts; gives the message."""
+        now = self._node.get_clock().now().nanoseconds
+        began = perf_counter()
+        message = to_message(pipeline.predict(output, now).item)
+        converted = perf_counter()
+        self._publishers[output.port].publish(message)
+        self._measurements.time(convert=(converted - began) * 1e3, publish=(perf_counter() - converted) * 1e3)
+        self._measurements.count("published")
+        age = self._node.get_clock().now().nanoseconds - output.item.stamp
+        self._measurements.time(age_at_publish=age / 1e6)
+        return message
+
+    def draw(self, output: Output, frame: Frame, rate: float) -> None:
+        """Publish the image with a result drawn on it, where somebody looks and at most ``rate`` times a second."""
+        if not self._overlay.get_subscription_count() or monotonic() - self._drawn < 1 / rate:
+            return
+        from deep_tracking_ros.visualization.overlay import draw
+
+        self._drawn = monotonic()
+        began = perf_counter()
+        message = fill_image(message_class("sensor_msgs/msg/Image")(), draw(frame.image, output.item))
+        set_stamp(message.header.stamp, frame.stamp)
+        message.header.frame_id = frame.frame_id
+        self._overlay.publish(message)
+        self._measurements.time(overlay=(perf_counter() - began) * 1e3)
+
+    def destroy(self) -> None:
+        """End all publishers."""
+        for publisher in (*self._publishers.values(), self._overlay):
+            self._node.destroy_lifecycle_publisher(publisher)
