@@ -1,8 +1,8 @@
 """Parity check: does a backend give what the model's networks gave when it was made?
 
 ``golden.npz`` holds the arrays ``NETWORK.TENSOR``, such as ``siamfc/search.crops``: one input of each network and its
-outputs, computed by torch in float32. An input that is the output of an earlier network is stored once, under the
-earlier network.
+outputs, computed in float32 by torch, or by ONNX Runtime where the network is an ONNX file. An input that is the output
+of an earlier network is stored once, under the earlier network.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from deep_tracking_ros.single_object.registry import networks
 
 
 def golden_arrays(model: Model, seed: int = 0) -> dict[str, NDArray[Any]]:
-    """Contents of ``golden.npz`` for a model, made by torch from a smooth random picture."""
+    """Contents of ``golden.npz`` for a model, made from a smooth random picture."""
     from deep_tracking_ros.inference.factory import make_engine
 
     rng = np.random.default_rng(seed)
@@ -33,7 +33,7 @@ def golden_arrays(model: Model, seed: int = 0) -> dict[str, NDArray[Any]]:
                 shape = tuple(1 if n == -1 else n for n in spec.shape)
                 known[spec.name] = arrays[f"{network.name}.{spec.name}"] = _random_input(rng, shape, spec.dtype)
             inputs[spec.name] = known[spec.name]
-        outputs = make_engine(network, backend="torch")(**inputs)
+        outputs = make_engine(network, backend="torch" if network.onnx is None else "onnxruntime")(**inputs)
         arrays |= {f"{network.name}.{name}": output for name, output in outputs.items()}
         known |= outputs
     return arrays

@@ -30,6 +30,7 @@ class Architecture:
 
 
 ARCHITECTURES: dict[str, Architecture] = {
+    "siamese_box": Architecture("siamese_box", "SiameseBoxTracker"),
     "siamfc": Architecture("siamfc", "SiamFCTracker"),
 }
 

@@ -7,11 +7,14 @@ batch of targets at once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deep_tracking_ros.errors import ModelError
 from deep_tracking_ros.types import FloatArray
 
 
@@ -22,6 +25,14 @@ class SelectionSettings:
     window_influence: float = 0.42  # share of the cosine window in the score, 0 to 1
     penalty: float = 0.12  # strength of the penalty on change of scale and ratio
     size_rate: float = 0.3  # how far the size follows the network at a score of 1, 0 to 1
+
+    @classmethod
+    def from_card(cls, values: Mapping[str, Any]) -> SelectionSettings:
+        """Raises `ModelError` for a key that is not known."""
+        known = [f.name for f in fields(cls)]
+        if unknown := sorted(set(values) - set(known)):
+            raise ModelError(f"tracking of the model card has unknown keys {unknown}; known are {known}")
+        return cls(**{key: float(value) for key, value in values.items()})
 
 
 def cell_grid(cells: int, stride: float, origin: float) -> FloatArray:
@@ -55,7 +66,7 @@ def _change(ratio: FloatArray) -> FloatArray:
 
 def select(
     scores: FloatArray, boxes: FloatArray, sizes: FloatArray, window: FloatArray, settings: SelectionSettings
-) -> tuple[FloatArray, FloatArray, FloatArray]:
+) -> tuple[NDArray[np.intp], FloatArray]:
     """Choose one cell per target.
 
     Args:
@@ -63,24 +74,28 @@ def select(
         boxes: (B, 4, H, W) xyxy, crop px.
         sizes: (B, 2) last width and height of the target, crop px.
         window: (H, W) from `cosine_window`.
+        settings: strengths of window and penalty, and how fast sizes follow.
 
     Returns:
-        boxes (B, 4) xyxy in crop px, scores (B,), and the rate (B,) with which the size should follow the box.
+        The cells (B,), counted along rows as `at_cell` takes them, and the rates (B,), 0 to 1, with which the size
+        should follow the box of the cell.
     """
-    batch = len(scores)
     w, h = np.maximum(boxes[:, 2] - boxes[:, 0], 1), np.maximum(boxes[:, 3] - boxes[:, 1], 1)
     last_w, last_h = sizes[:, 0, None, None], sizes[:, 1, None, None]
 
     def padded(width: FloatArray, height: FloatArray) -> FloatArray:
         pad = (width + height) / 2
-        return np.sqrt((width + pad) * (height + pad))
+        return np.asarray(np.sqrt((width + pad) * (height + pad)), np.float32)
 
     scale_change = _change(padded(w, h) / padded(last_w, last_h))
     ratio_change = _change((last_w / last_h) / (w / h))
     penalty = np.exp(-(scale_change * ratio_change - 1) * settings.penalty)
     ranked = penalty * scores * (1 - settings.window_influence) + window * settings.window_influence
-    best = ranked.reshape(batch, -1).argmax(1)
-    rows: NDArray[np.intp] = np.arange(batch)
-    score = scores.reshape(batch, -1)[rows, best]
-    rate = penalty.reshape(batch, -1)[rows, best] * score * settings.size_rate
-    return boxes.reshape(batch, 4, -1)[rows, :, best], score, rate
+    best = ranked.reshape(len(scores), -1).argmax(1)
+    return best, at_cell(penalty * scores, best) * np.float32(settings.size_rate)
+
+
+def at_cell(maps: FloatArray, cells: NDArray[np.intp]) -> FloatArray:
+    """Values (B, ...) of maps (B, ..., H, W) at one cell per batch element, counted along rows."""
+    flat = maps.reshape(*maps.shape[:-2], -1)
+    return np.stack([values[..., cell] for values, cell in zip(flat, cells, strict=True)])

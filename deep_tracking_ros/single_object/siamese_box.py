@@ -1,0 +1,172 @@
+"""Siamese box regression: a backbone sees template and search crop, a head gives a score and a box for every cell.
+
+The tracker behind imported public networks of this kind: NanoTrack (H. Chu, github.com/HonglinChu/SiamTrackers; a
+small relative of LightTrack, B. Yan et al., CVPR 2021) and FEAR (V. Borsuk et al., "FEAR: Fast, Efficient, Accurate
+and Robust Visual Tracker", ECCV 2022). They differ in how crops are cut and where the first cell lies; that is data in
+the model's card. How one cell is chosen goes back to SiamRPN (B. Li et al., CVPR 2018), see `parts.box_selection`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from deep_tracking_ros.errors import ModelError
+from deep_tracking_ros.geometry.boxes import check_box, cxcywh_to_xyxy, xyxy_to_cxcywh
+from deep_tracking_ros.geometry.crops import context_side, crop, crop_to_image
+from deep_tracking_ros.inference.engine import Engine, Network, TensorSpec
+from deep_tracking_ros.models.store import Model
+from deep_tracking_ros.single_object.parts.box_selection import (
+    SelectionSettings,
+    at_cell,
+    cell_grid,
+    cosine_window,
+    decode_ltrb,
+    select,
+)
+from deep_tracking_ros.single_object.parts.calibration import Calibration
+from deep_tracking_ros.single_object.tracker import Estimate, SingleObjectTracker, Target
+from deep_tracking_ros.types import FloatArray
+
+BATCH = (1, 4, 16)
+"""Targets in one call: fewest, usual, most. More targets go in several calls."""
+
+
+@dataclass(frozen=True)
+class SiameseBoxParameters:
+    """What differs between networks: ``parameters`` of the card."""
+
+    template_size: int  # px, side of the template crop
+    search_size: int  # px, side of the search crop
+    feature: tuple[int, int, int]  # channels, rows and columns of the template's features
+    cells: int  # rows and columns of the head's maps
+    stride: float  # px of the search crop from one cell to the next
+    origin: float  # px of the search crop (pixel centres at integers) at which the first cell lies
+    context: float  # template: share of width plus height around the box; stretched: share of width and of height
+    search_scale: float  # image px that the search crop shows, for each that the template shows
+    stretched: bool = False  # crops have the aspect of the box; else they are square, as in SiamFC
+
+    @classmethod
+    def from_card(cls, values: Mapping[str, Any]) -> SiameseBoxParameters:
+        """Raises `ModelError` for a key that is missing or not known, or a value of another type."""
+        try:
+            read = cls(**values)
+            channels, rows, columns = (int(n) for n in read.feature)
+            return cls(
+                int(read.template_size), int(read.search_size), (channels, rows, columns), int(read.cells),
+                float(read.stride), float(read.origin), float(read.context), float(read.search_scale),
+                bool(read.stretched),
+            )  # fmt: skip
+        except (TypeError, ValueError) as error:
+            keys = ", ".join(cls.__dataclass_fields__)
+            raise ModelError(f"parameters of a siamese_box model must hold {keys}: {error}") from error
+
+
+@dataclass(eq=False)
+class SiameseBoxTarget(Target):
+    """A target with the features of its template."""
+
+    features: FloatArray  # (C, H, W)
+
+
+def networks(model: Model) -> tuple[Network, Network]:
+    """The networks 'siamese_box/template' and 'siamese_box/search' of a model, before a backend was chosen.
+
+    Raises `ModelError` where the parameters in its card are no such parameters.
+    """
+    p = SiameseBoxParameters.from_card(model.card.parameters)
+
+    def batched(name: str, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> TensorSpec:
+        return TensorSpec(name, (-1, *shape), dtype, *((n, *shape) for n in BATCH))
+
+    return (
+        Network(
+            "siamese_box/template",
+            (batched("crops", (p.template_size, p.template_size, 3), np.uint8),),
+            (TensorSpec("features", (-1, *p.feature)),),
+            model.digest,
+            onnx=model.folder / "template.onnx",
+        ),
+        Network(
+            "siamese_box/search",
+            (batched("crops", (p.search_size, p.search_size, 3), np.uint8), batched("features", p.feature)),
+            (TensorSpec("logits", (-1, p.cells, p.cells)), TensorSpec("distances", (-1, 4, p.cells, p.cells))),
+            model.digest,
+            onnx=model.folder / "search.onnx",
+        ),
+    )
+
+
+class SiameseBoxTracker(SingleObjectTracker):
+    """Follows targets by the two networks of `networks`."""
+
+    def __init__(self, model: Model, make: Callable[[Network], Engine]) -> None:
+        self.card = model.card
+        self.parameters = p = SiameseBoxParameters.from_card(model.card.parameters)
+        self.settings = SelectionSettings.from_card(model.card.tracking)
+        self.calibration = Calibration.from_card(model.card.calibration)
+        self.engines = tuple(make(network) for network in networks(model))
+        self.grid = cell_grid(p.cells, p.stride, p.origin)
+        self.window = cosine_window(p.cells)
+
+    def start(self, image: NDArray[np.uint8], boxes: ArrayLike) -> list[Target]:
+        height, width = image.shape[:2]
+        inside = [check_box(box, width, height, self.smallest) for box in np.asarray(boxes, np.float32).reshape(-1, 4)]
+        if not inside:
+            return []
+        states = xyxy_to_cxcywh(np.stack(inside))
+        crops = crop(image, states[:, :2], self._template_sides(states), self.parameters.template_size)
+        (features,) = self._batches(self.engines[0], crops=crops)
+        return [SiameseBoxTarget(box, feature) for box, feature in zip(inside, features, strict=True)]
+
+    def track(self, image: NDArray[np.uint8], targets: Sequence[Target]) -> list[Estimate]:
+        if not targets:
+            return []
+        ours = [cast(SiameseBoxTarget, target) for target in targets]
+        p = self.parameters
+        last = xyxy_to_cxcywh(np.stack([target.box for target in ours]))
+        centres, sides = last[:, :2], self._template_sides(last) * np.float32(p.search_scale)
+        crops = crop(image, centres, sides, p.search_size)
+        features = np.stack([target.features for target in ours])
+        logits, distances = self._batches(self.engines[1], crops=crops, features=features)
+
+        boxes = decode_ltrb(distances, self.grid)
+        probability = np.asarray((1 + np.tanh(logits / 2)) / 2, np.float32)  # the sigmoid, without overflow
+        cell, rate = select(
+            probability, boxes, last[:, 2:] * (np.float32(p.search_size) / sides), self.window, self.settings
+        )
+        found = xyxy_to_cxcywh(crop_to_image(at_cell(boxes, cell), centres, sides, p.search_size))
+        # The place is believed at once, the size only slowly.
+        found[:, 2:] = last[:, 2:] + rate[:, None] * (found[:, 2:] - last[:, 2:])
+        kept = self._kept(found, image.shape[1], image.shape[0])
+        scores = self.calibration(at_cell(logits, cell))
+        for target, box in zip(ours, kept, strict=True):
+            target.box = box
+        return [Estimate(box, float(score)) for box, score in zip(kept, scores, strict=True)]
+
+    def _template_sides(self, states: FloatArray) -> FloatArray:
+        """(N, 2) image px that the template crops of (N, 4) cxcywh boxes show."""
+        if self.parameters.stretched:
+            return states[:, 2:] * np.float32(1 + self.parameters.context)
+        side = context_side(cxcywh_to_xyxy(states), self.parameters.context)
+        return np.stack([side, side], 1)
+
+    def _kept(self, states: FloatArray, width: int, height: int) -> FloatArray:
+        """(N, 4) xyxy boxes of states, their centres on the image and no side too small to follow or larger than it."""
+        places = np.clip(states[:, :2], 0, [width - 1, height - 1])
+        sizes = np.clip(states[:, 2:], self.smallest, np.maximum([width, height], self.smallest))
+        return cxcywh_to_xyxy(np.concatenate([places, sizes], 1))
+
+    @staticmethod
+    def _batches(engine: Engine, **arrays: NDArray[Any]) -> list[NDArray[Any]]:
+        """Run an engine over any number of targets, in as few calls as its profile allows."""
+        count = len(next(iter(arrays.values())))
+        parts = [
+            engine(**{name: array[i : i + BATCH[-1]] for name, array in arrays.items()})
+            for i in range(0, count, BATCH[-1])
+        ]
+        return [np.concatenate([part[spec.name] for part in parts]) for spec in engine.outputs]
