@@ -94,6 +94,8 @@ def _table(seen: Seen, written: int) -> Table:
         table.add_row("latency p50 / p95 / p99", f"{p50:.1f} / {p95:.1f} / {p99:.1f} ms")
     table.add_row("states of targets", ", ".join(f"{s.name} {n}" for s, n in seen.states.most_common()) or "none")
     table.add_row("time jumps (epochs)", str(len(seen.epochs) - 1 if seen.epochs else 0))
-    for key, value in seen.diagnostics.items():
-        table.add_row(key, value)
+    stages = {k.removesuffix("_ms_p50"): v for k, v in seen.diagnostics.items() if k.endswith("_ms_p50")}
+    own = ", ".join(f"{k} {float(v):.2f}" for k, v in stages.items() if k not in ("age_at_publish", "latency"))
+    table.add_row("ms by stage, median", own or "no diagnostics came")
+    table.add_row("model, backend", ", ".join(seen.diagnostics.get(k, "?") for k in ("model", "backend", "precision")))
     return table

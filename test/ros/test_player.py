@@ -82,6 +82,19 @@ def test_stamps_step_back_in_a_loop(bag):
     assert (np.diff(clocks) < 0).sum() == pytest.approx(len(back), abs=1)
 
 
+def test_interrupt_ends_it_quietly(bag, capfd):
+    import signal
+
+    with Processes() as processes:
+        process = processes.start(NodeStart("bag_player", "bag_player", {"bag": str(bag), "loop": True}))
+        time.sleep(3)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(5) == 0
+    output = capfd.readouterr().out
+    assert "/camera/image" in output  # it had begun
+    assert "Traceback" not in output
+
+
 def test_what_cannot_be_played(bag, tmp_path, capfd):
     for parameters, answer in [
         ({"bag": str(tmp_path / "none")}, "there is no bag"),
