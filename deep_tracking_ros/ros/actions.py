@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
-from rclpy.action import ActionServer, CancelResponse
+from rclpy.action.server import ActionServer, CancelResponse
 from rclpy.task import Future
 
 from deep_tracking_ros.errors import ErrorCode

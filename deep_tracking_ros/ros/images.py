@@ -170,6 +170,6 @@ def fill_image(message: Any, image: Image, encoding: str = "") -> Any:
     message.step = image.shape[1] * (1 if image.ndim == 2 else image.shape[2])
     message.is_bigendian = 0
     data = array("B")  # the one type that rclpy takes without touching each value; an ndarray takes it seconds
-    data.frombytes(memoryview(np.ascontiguousarray(image)).cast("B"))
+    data.frombytes(np.ascontiguousarray(image).data.cast("B"))
     message.data = data
     return message

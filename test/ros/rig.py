@@ -1,0 +1,163 @@
+"""A camera, an operator and a listener around a node that runs in a process of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.msg import Parameter
+from rcl_interfaces.srv import SetParameters
+from rclpy.action import ActionClient
+from rclpy.parameter import parameter_value_to_python  # noqa: F401
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import Image
+from template_tracker import STEP, box_at, picture
+
+from deep_tracking_ros.action import TrackObject
+from deep_tracking_ros.geometry.boxes import xyxy_to_cxcywh
+from deep_tracking_ros.msg import TrackedBoxArray
+from deep_tracking_ros.ros.client import call, spin_until, temporary_node
+from deep_tracking_ros.ros.images import fill_image
+from deep_tracking_ros.ros.messages import set_stamp, stamp_of
+from deep_tracking_ros.srv import ClearTargets, RemoveTarget, SetTarget
+
+HERE = Path(__file__).resolve().parent
+START = 10 * 10**9  # ns, stamp of the first image
+
+
+class Process:
+    """A node of `template_node`, with its log."""
+
+    def __init__(self, folder, **parameters):
+        arguments = [f for n, v in parameters.items() for f in ("-p", f"{n}:={v}")]
+        self.log = folder / f"node{len(list(folder.iterdir()))}.log"
+        with self.log.open("w") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, "-u", str(HERE / "template_node.py"), "--ros-args", *arguments],
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                env=os.environ | {"OMP_NUM_THREADS": "1"},
+            )
+
+    def text(self):
+        return self.log.read_text()
+
+    def interrupt(self):
+        """SIGINT, and the exit status."""
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(10.0)
+
+
+class Rig:
+    """The other side of all topics, services and the action of a node ``name``."""
+
+    def __init__(self, node, name="single_object_tracker"):
+        self.node, self.name = node, name
+        self.index = 0
+        self.received = []
+        self.reports = []
+        self.camera = node.create_publisher(Image, "image", QoSProfile(depth=10))
+        node.create_subscription(TrackedBoxArray, f"{name}/boxes", self.received.append, QoSProfile(depth=100))
+        node.create_subscription(DiagnosticArray, "/diagnostics", self.reports.append, QoSProfile(depth=100))
+        self.action = ActionClient(node, TrackObject, f"{name}/track_object")
+
+    def wait(self, done, seconds=5.0):
+        assert spin_until(self.node, done, seconds), "nothing came in time"
+
+    def spin(self, seconds):
+        spin_until(self.node, lambda: False, seconds)
+
+    def ready(self):
+        """Until camera and node have found each other."""
+        boxes = f"{self.name}/boxes"
+        self.wait(lambda: self.camera.get_subscription_count() and self.node.count_publishers(boxes), 15.0)
+        self.show()
+        self.wait(lambda: self.received)
+        self.received.clear()
+
+    def send(self, *centres, frame_id="camera"):
+        """Publish the next image, without waiting; gives its stamp."""
+        message = fill_image(Image(), picture(*centres))
+        stamp = START + self.index * STEP
+        set_stamp(message.header.stamp, stamp)
+        message.header.frame_id = frame_id
+        self.index += 1
+        self.camera.publish(message)
+        return stamp
+
+    def show(self, *centres, seconds=5.0):
+        """Publish the next image; gives the boxes of it."""
+        stamp = self.send(*centres)
+
+        def found():
+            return [m for m in self.received if stamp_of(m.header.stamp) == stamp]
+
+        self.wait(found, seconds)
+        return found()[0]
+
+    def change(self, transition):
+        request = ChangeState.Request(transition=Transition(id=getattr(Transition, f"TRANSITION_{transition.upper()}")))
+        return call(self.node, ChangeState, f"{self.name}/change_state", request, 15.0).success
+
+    def state(self):
+        return call(self.node, GetState, f"{self.name}/get_state", GetState.Request(), 15.0).current_state.label
+
+    def set_parameter(self, name, value):
+        from rclpy.parameter import Parameter as Value
+
+        parameter = Value(name, value=value).to_parameter_msg()
+        assert isinstance(parameter, Parameter)
+        request = SetParameters.Request(parameters=[parameter])
+        return call(self.node, SetParameters, f"{self.name}/set_parameters", request).results[0]
+
+    def set_target(self, at, stamp=0, **fields):
+        request = fill_box(SetTarget.Request(**fields), at)
+        set_stamp(request.stamp, stamp)
+        return call(self.node, SetTarget, f"{self.name}/set_target", request)
+
+    def remove_target(self, id_):
+        return call(self.node, RemoveTarget, f"{self.name}/remove_target", RemoveTarget.Request(id=id_))
+
+    def clear_targets(self):
+        return call(self.node, ClearTargets, f"{self.name}/clear_targets", ClearTargets.Request())
+
+    def diagnostics(self, wanted=lambda values: True, seconds=5.0):
+        """(level, message, values) of the next report of the node that is wanted."""
+        self.reports.clear()
+
+        def found():
+            for report in self.reports:
+                for status in report.status:
+                    values = {v.key: v.value for v in status.values}
+                    if status.name.endswith(self.name) and wanted(values):
+                        return int.from_bytes(status.level, "little"), status.message, values
+            return None
+
+        self.wait(found, seconds)
+        return found()
+
+
+def fill_box(request, at):
+    """Write the box of the object at a pixel into a request or goal."""
+    cx, cy, w, h = xyxy_to_cxcywh(box_at(*at)).tolist()
+    request.center_x, request.center_y, request.size_x, request.size_y = cx, cy, w, h
+    return request
+
+
+@contextmanager
+def running(folder, **parameters):
+    """(rig, process) around a node that ends with the block, by SIGINT and with status 0."""
+    process = Process(folder, **{"model": "template", "diagnostics_period": 0.2, **parameters})
+    try:
+        with temporary_node("operator") as node:
+            yield Rig(node), process
+        assert process.interrupt() == 0, process.text()
+        assert "Traceback" not in process.text()
+    finally:
+        if process.process.poll() is None:
+            process.process.kill()
