@@ -30,7 +30,8 @@ class Parameter:
         if self.type is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         if type(value) is not self.type:
-            raise InvalidRequestError(f"parameter {self.name} is {value!r}, it must be a {self.type.__name__}")
+            kind = f"{'an' if self.type is int else 'a'} {self.type.__name__}"
+            raise InvalidRequestError(f"parameter {self.name} is {value!r}, it must be {kind}")
         if self.choices and value not in self.choices:
             known = ", ".join(self.choices)
             raise InvalidRequestError(f"parameter {self.name} is {value!r}, it must be one of {known}")

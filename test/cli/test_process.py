@@ -211,7 +211,7 @@ def test_parameter_files_of_ros_nodes_serve_too(tmp_path):
     [
         ("max_gap", "not name=value"),
         ("speed=3", "names are backend, "),
-        ("max_targets=many", "max_targets is 'many', it must be a int"),
+        ("max_targets=many", "max_targets is 'many', it must be an int"),
         ("max_targets=0", "from 1 to 1024"),
         ("backend=cuda", "one of auto, tensorrt"),
         ("predict_to_now=perhaps", "must be a bool"),

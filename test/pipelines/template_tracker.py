@@ -29,12 +29,14 @@ class TemplateTracker(SingleObjectTracker):
         )
         self.engines = ()
         self.batches: list[int] = []  # number of targets of each call of track
+        self.image = None  # of the last call of track
 
     def start(self, image, boxes):
         return [TemplateTarget(np.float32(box), self._cut(image, box)[0]) for box in np.asarray(boxes)]
 
     def track(self, image, targets):
         self.batches.append(len(targets))
+        self.image = image
         return [self._find(image, target) for target in targets]
 
     def _find(self, image, target):

@@ -135,6 +135,15 @@ def test_duplicate_and_late_frames_are_counted_and_give_nothing():
     assert step(pipeline, frame(3, (46, 60))).boxes[0].state is State.TRACKED
 
 
+def test_motion_starts_anew_also_where_the_target_is_found_at_once():
+    pipeline = make()
+    pipeline.command(SetTarget(box_at(40, 60)))
+    assert run(pipeline, way(10))[-1].boxes[0].velocity[0] > 40
+    (box,) = step(pipeline, frame(0, (60, 60))).boxes
+    assert box.state is State.TRACKED
+    np.testing.assert_array_equal(box.velocity, 0)
+
+
 @pytest.mark.parametrize("later", [0, 1000])
 def test_a_time_jump_counts_the_epoch_and_loses_targets_until_found(later):
     """Back to the first stamp as in a bag loop, or 40 s ahead."""
@@ -260,9 +269,12 @@ def test_catching_up_leaves_other_targets_alone():
 @pytest.mark.parametrize(("most", "used"), [(100, 20), (10, 10), (7, 7), (6, 5), (1, 1)])
 def test_catching_up_uses_no_more_images_than_allowed_and_always_the_newest(most, used):
     pipeline = make(catch_up_frames=most)
-    run(pipeline, [(40, 60)] * 21)
+    run(pipeline, [(40, 60)] * 20)
+    newest = frame(20, (40, 60))
+    step(pipeline, newest)
     pipeline.tracker.batches.clear()
     pipeline.command(SetTarget(box_at(40, 60), stamp=T0))
+    assert pipeline.tracker.image is newest.image
     assert len(pipeline.tracker.batches) == used
     assert run(pipeline, [(40, 60)], start=21)[0].boxes[0].age == pytest.approx(21 * STEP / 1e9)
 
@@ -276,6 +288,7 @@ def test_a_target_set_on_an_image_that_step_has_not_seen():
     assert step(pipeline, frame(3, (46, 60))).boxes == ()  # was on its way before
     (box,) = step(pipeline, frame(5, (50, 60))).boxes
     assert (box.age, box.score) == (0, 1.0)
+    assert pipeline.tracker.batches == []  # in its first image it is where it was drawn
     np.testing.assert_array_equal(box.box, box_at(50, 60))
     pipeline.command(SetTarget(box_at(48, 60), stamp=T0 + 4 * STEP))
     boxes = step(pipeline, frame(6, (52, 60))).boxes

@@ -1,0 +1,46 @@
+from dataclasses import dataclass
+
+import pytest
+
+from deep_tracking_ros.errors import InvalidRequestError
+from deep_tracking_ros.pipelines.parameters import declared, make_parameters, parameter
+
+
+@dataclass(frozen=True)
+class Settings:
+    mode: str = parameter("fast", "How to run.", choices=("fast", "good"))
+    rate: float = parameter(10.0, "Results per second.", unit="Hz", minimum=0.5, maximum=60)
+    number: int = parameter(4, "How many.", minimum=1)
+    on: bool = parameter(True, "Whether at all.")
+
+
+def test_declarations_are_complete_and_in_order():
+    names = [p.name for p in declared(Settings)]
+    assert names == ["mode", "rate", "number", "on"]
+    rate = list(declared(Settings()))[1]
+    assert (rate.type, rate.default, rate.unit, rate.minimum, rate.maximum) == (float, 10.0, "Hz", 0.5, 60)
+
+
+def test_values_are_taken_in_their_declared_type():
+    settings = make_parameters(Settings, {"rate": 5, "mode": "good"})
+    assert settings == Settings(mode="good", rate=5.0)
+    assert type(settings.rate) is float
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"mode": "slow"}, "mode is 'slow', it must be one of fast, good"),
+        ({"rate": 0.4}, r"rate is 0\.4, it must be from 0\.5 to 60 Hz$"),
+        ({"rate": 61}, "from 0.5 to 60 Hz$"),
+        ({"rate": float("nan")}, "rate is nan, it must be finite"),
+        ({"rate": True}, "rate is True, it must be a float"),
+        ({"number": 1.5}, "number is 1.5, it must be an int"),
+        ({"number": 0}, "from 1 to inf$"),
+        ({"on": 1}, "on is 1, it must be a bool"),
+        ({"mode": "fast", "speed": 1}, r"unknown parameters \['speed'\]; known are mode, number, on, rate"),
+    ],
+)
+def test_wrong_values_are_named_with_their_limits(values, words):
+    with pytest.raises(InvalidRequestError, match=words):
+        make_parameters(Settings, values)
