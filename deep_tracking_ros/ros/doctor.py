@@ -142,7 +142,7 @@ class Heard:
     count: int = 0
     began: float = 0.0  # monotonic s of the first and of the last message
     ended: float = 0.0
-    oldest: float = 0.0  # s, greatest and smallest age at arrival
+    oldest: float = float("-inf")  # s, greatest and smallest age at arrival
     youngest: float = float("inf")
 
     @property
@@ -327,9 +327,9 @@ def _images(topic: str, type_: str, heard: Heard) -> Iterator[Finding]:
     if heard.youngest < float("inf"):
         text = f"{heard.youngest * 1e3:.0f} to {heard.oldest * 1e3:.0f} ms old when they arrive"
         advice = ""
-        if heard.youngest > OLD:
+        if heard.youngest > OLD:  # all of them: one may be late by itself
             advice = "the stamps are old: set the camera machine's clock (chrony), or play the bag with its clock"
-        if heard.youngest < -0.1:
+        if heard.oldest < -0.1:
             advice = "the stamps lie in the future: set the clocks of both machines (chrony)"
         yield Finding("age", text, advice)
     try:

@@ -93,7 +93,8 @@ def run(nodes: Sequence[NodeStart], extra: Sequence[str] = ()) -> int:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    # SIGINT too: shells start background jobs with it ignored
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         with Processes() as processes:
             for node in nodes:
@@ -102,4 +103,5 @@ def run(nodes: Sequence[NodeStart], extra: Sequence[str] = ()) -> int:
     except KeyboardInterrupt:
         return 0
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
