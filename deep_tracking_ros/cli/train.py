@@ -63,9 +63,7 @@ def sot(
         tuple(map(str, images or ())), tuple(map(str, video or ())), PARAMETERS, tuple(holdout or ()), seed,
         cache_features=device == "cpu",
     )  # fmt: skip
-    settings = LoopSettings(
-        seconds=seconds, steps=steps, batch=batch, workers=workers, seed=seed, device=device
-    )  # fmt: skip
+    settings = LoopSettings(seconds=seconds, steps=steps, batch=batch, workers=workers, seed=seed, device=device)
     console = Console()
     if device == "cpu":
         torch.set_num_threads(1)  # more threads wait for each other, and the producers need a core

@@ -34,8 +34,8 @@ class Task(Protocol):
     def fields(self) -> Mapping[str, tuple[tuple[int, ...], DTypeLike]]:
         """Name, shape and type of the arrays of one sample."""
 
-    def producer(self, worker: int) -> Callable[[], Arrays]:
-        """Load the data; the result makes the next sample each time it is called."""
+    def producer(self, worker: int, first: int) -> Callable[[], Arrays]:
+        """Load the data; the result makes sample number ``first`` of this worker, the next one, and so on."""
 
     def network(self) -> nn.Module:
         """The network with its start weights, all parameters that are to be learnt requiring gradients."""
@@ -63,7 +63,7 @@ class LoopSettings:
     weight_decay: float = 1e-4
     average: float = 0.998  # decay of the moving average of the weights, which is the result
     clip: float = 5.0  # largest norm of the gradient
-    log_every: int = 20
+    log_every: int = 10
     checkpoint_every: int = 100
 
 
@@ -116,7 +116,7 @@ def _produce(task: Task, ring_folder: Path, settings: LoopSettings, worker: int)
     os.nice(3)  # where processors are short, the trainer goes first
     parent = os.getppid()
     ring = Ring(ring_folder, task.fields, settings.ring, settings.workers)
-    make = task.producer(worker)
+    make = task.producer(worker, int(ring.written[worker]))
     while os.getppid() == parent:
         # far enough ahead of the trainer: let others have the processor
         if ring.written.sum() > settings.ring and 2 * (ring.written.sum() - settings.ring) > ring.drawn[0]:
@@ -163,13 +163,14 @@ class Trainer:
         ]
         for producer in producers:
             producer.start()
-        make = self.task.producer(0) if s.workers == 0 else None
+        make = self.task.producer(0, int(ring.written[0])) if s.workers == 0 else None
         rng = np.random.default_rng([s.seed, self.step])
         try:
             figures: list[dict[str, float]] = []
             while self.progress < 1:
                 began = time.monotonic()
-                wanted = max(min(s.fill, s.ring), (int(ring.drawn[0]) + s.batch) / s.reuse)
+                fill = min(s.fill, s.ring, s.steps * s.batch or s.fill)
+                wanted = max(fill, (int(ring.drawn[0]) + s.batch) / s.reuse)
                 while ring.written.sum() < wanted:
                     if make is not None:
                         ring.put(0, make())

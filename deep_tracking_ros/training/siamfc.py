@@ -77,20 +77,19 @@ class SiamFCTask:
         # size of the target in the exemplar crop; centre and size in the search crop; 1 for a positive pair
         return {**crops, "size": ((2,), np.float32), "target": ((4,), np.float32), "positive": ((), np.float32)}
 
-    def producer(self, worker: int) -> Callable[[], Arrays]:
+    def producer(self, worker: int, first: int) -> Callable[[], Arrays]:
         clips = ClipSet(split(load_clips(self.videos), self.holdout)[0]) if self.videos else ClipSet()
         sampler = PairSampler(load_pictures(self.images), clips, self.pairs, self.seed + 1000 * worker)
         settings = CutSettings(
             template_size=int(self.parameters["exemplar"]), search_size=int(self.parameters["search"]),
             context=CONTEXT, scale=0.2, box_noise=0.0,
         )  # fmt: skip
-        # another place in the sequence of pairs at each start, since the ring still holds those of the last run
-        rng = np.random.default_rng()
-        sampler.index = int(rng.integers(1 << 40)) if self.cache_features else 0
+        sampler.index = first
         early = _early() if self.cache_features else None
         cv2.setNumThreads(1)
 
         def make() -> Arrays:
+            rng = np.random.default_rng([self.seed, worker, sampler.index, 1])
             pair = loosened(sampler.sample(), rng, self.loosening)
             size = pair.template.box[2:] - pair.template.box[:2]
             scale = settings.template_size / float(context_side(pair.template.box, CONTEXT))
