@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 OLD = 1.0  # s; an image older than this when it arrives is of no use to a live tracker
 PARITY = 1e-3  # greatest relative difference to the golden output in fp32
+DISCOVERY = 2.0  # s; to wait for camera and tracker to show up
 RATE = 1.0  # Hz; fewer images than this are as good as none
 
 
@@ -159,7 +160,7 @@ def graph(node: Node, topic: str, tracker: str, listen: float = 3.0) -> Iterator
         named = not any("UNKNOWN" in p.node_name for p in publishers)  # names come a moment after the topics
         return bool(publishers) and named and _exists(node, tracker)
 
-    spin_until(node, discovered, min(listen, 2.0))
+    spin_until(node, discovered, DISCOVERY)
     present = _exists(node, tracker)
     if present:
         yield Finding("tracker", f"{tracker} is there")
