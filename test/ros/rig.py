@@ -10,23 +10,26 @@ from pathlib import Path
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from rcl_interfaces.msg import Parameter
 from rcl_interfaces.srv import SetParameters
 from rclpy.action import ActionClient
-from rclpy.parameter import parameter_value_to_python  # noqa: F401
+from rclpy.parameter import Parameter as Value
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 from template_tracker import STEP, box_at, picture
 
-from deep_tracking_ros.action import TrackObject
 from deep_tracking_ros.geometry.boxes import xyxy_to_cxcywh
-from deep_tracking_ros.msg import TrackedBoxArray
 from deep_tracking_ros.ros.client import call, spin_until, temporary_node
 from deep_tracking_ros.ros.images import fill_image
+from deep_tracking_ros.ros.interfaces import message_class
 from deep_tracking_ros.ros.messages import set_stamp, stamp_of
-from deep_tracking_ros.srv import ClearTargets, RemoveTarget, SetTarget
 
 HERE = Path(__file__).resolve().parent
+TrackedBoxArray = message_class("deep_tracking_ros/msg/TrackedBoxArray")
+TrackObject = message_class("deep_tracking_ros/action/TrackObject")
+SetTarget, RemoveTarget, ClearTargets = (
+    message_class(f"deep_tracking_ros/srv/{name}") for name in ("SetTarget", "RemoveTarget", "ClearTargets")
+)
+
 START = 10 * 10**9  # ns, stamp of the first image
 
 
@@ -108,12 +111,21 @@ class Rig:
         return call(self.node, GetState, f"{self.name}/get_state", GetState.Request(), 15.0).current_state.label
 
     def set_parameter(self, name, value):
-        from rclpy.parameter import Parameter as Value
-
-        parameter = Value(name, value=value).to_parameter_msg()
-        assert isinstance(parameter, Parameter)
-        request = SetParameters.Request(parameters=[parameter])
+        request = SetParameters.Request(parameters=[Value(name, value=value).to_parameter_msg()])
         return call(self.node, SetParameters, f"{self.name}/set_parameters", request).results[0]
+
+    def restart(self, **parameters):
+        """Take the node through a whole cycle with other parameters, from any state."""
+        if self.state() == "active":
+            assert self.change("deactivate")
+        if self.state() == "inactive":
+            assert self.change("cleanup")
+        for name, value in parameters.items():
+            answer = self.set_parameter(name, value)
+            assert answer.successful, answer.reason
+        assert self.change("configure")
+        assert self.change("activate")
+        self.received.clear()
 
     def set_target(self, at, stamp=0, **fields):
         request = fill_box(SetTarget.Request(**fields), at)
