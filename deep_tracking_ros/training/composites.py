@@ -18,6 +18,7 @@ from deep_tracking_ros.training.views import Pair, TargetView
 
 Picture4 = NDArray[np.uint8]  # (h, w, 4) BGRA, not premultiplied
 KNOTS = 6  # of each spline
+SHAPE = -1  # in place of the number of a cut-out
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class SceneSettings:
     width: int = 320
     height: int = 288
     smallest: float = 26.0
-    largest: float = 72.0
+    largest: float = 66.0
     shapes: float = 0.2  # share of objects that are shapes with a photograph's texture, not cut-outs
     blended: float = 0.15  # share of cut-outs that are mixed with another texture
     distractors: int = 3  # at most
@@ -35,7 +36,7 @@ class SceneSettings:
     occluded: float = 0.3  # share of scenes in which something passes before the target
     deformed: float = 0.6  # share of objects that bend elastically
     bent: float = 0.35  # share of the deformed in which one part turns about a joint
-    travel: float = 0.3  # of the target, as share of the picture
+    travel: float = 0.25  # of the target, as share of the picture
     log_scale: float = 0.35
     rotation: float = 0.3  # rad; one object in six turns three times as much
     perspective: float = 0.18  # depth of an object against its distance
@@ -68,7 +69,8 @@ def draw_scene(
     s = settings or SceneSettings()
     picture_size = np.array([s.width, s.height])
     size = float(np.exp(rng.uniform(np.log(s.smallest), np.log(s.largest))))
-    label, thing = draw_object(pictures, rng, s)
+    number, thing = draw_object(pictures, rng, s)
+    label = _label(pictures, number)
     path = picture_size / 2 + picture_size * calm * rng.uniform(-s.travel, s.travel, (2, 2))
     target = _layer(thing, label, size, path, rng, s, calm)
 
@@ -76,21 +78,25 @@ def draw_scene(
     above: list[Layer] = []
     alike = rng.random() < s.look_alikes
     for _ in range(int(rng.integers(1 if alike else 0, s.distractors + 1)) if s.distractors else 0):
-        name, other = _look_alike(pictures, rng, label, thing) if alike else draw_object(pictures, rng, s)
+        kind, other = _look_alike(pictures, rng, number, thing) if alike else draw_object(pictures, rng, s)
         # beside the target at both ends of the time, each time in a direction of its own
         places = path + _directions(rng, 2) * size * rng.uniform(1.0, 2.6, (2, 1))
-        layer = _layer(other, name, size * float(np.exp(rng.uniform(-0.4, 0.4))), places, rng, s, calm)
+        layer = _layer(
+            other, _label(pictures, kind), size * float(np.exp(rng.uniform(-0.4, 0.4))), places, rng, s, calm
+        )
         (below if rng.random() < 0.6 else above).append(layer)
     occluders = []
     if rng.random() < s.occluded:
-        name, other = draw_object(pictures, rng, replace(s, shapes=0.5))
+        kind, other = draw_object(pictures, rng, replace(s, shapes=0.5))
         places = path + _directions(rng, 2) * size * np.array([[rng.uniform(1.1, 2.2)], [rng.uniform(0.2, 0.8)]])
-        occluders.append(_layer(other, name, size * float(rng.uniform(0.5, 1.1)), places, rng, s, calm))
+        occluders.append(
+            _layer(other, _label(pictures, kind), size * float(rng.uniform(0.5, 1.1)), places, rng, s, calm)
+        )
 
     layers = (draw_background(pictures, rng, s), *below, target, *above, *occluders)
-    number = 1 + len(below)
-    others = (*range(1, number), *range(number + 1, number + 1 + len(above)))
-    return DrawnScene(Scene(s.width, s.height, layers, _camera(rng, s, calm)), number, others)
+    place = 1 + len(below)
+    others = (*range(1, place), *range(place + 1, place + 1 + len(above)))
+    return DrawnScene(Scene(s.width, s.height, layers, _camera(rng, s, calm)), place, others)
 
 
 def draw_pair(
@@ -144,11 +150,11 @@ def draw_background(pictures: PictureSet, rng: np.random.Generator, settings: Sc
     return Layer(premultiplied(part), Motion(middle, Spline.constant(path)), label="background")
 
 
-def draw_object(pictures: PictureSet, rng: np.random.Generator, settings: SceneSettings) -> tuple[str, Picture4]:
-    """Label and BGRA picture of a cut-out or of a shape textured with a photograph."""
+def draw_object(pictures: PictureSet, rng: np.random.Generator, settings: SceneSettings) -> tuple[int, Picture4]:
+    """Number and BGRA picture of a cut-out, or -1 and a shape textured with a photograph."""
     if not pictures.cutouts or rng.random() < settings.shapes:
         alpha = shape(rng, 96)
-        return "shape", np.dstack([_photograph(pictures, rng, alpha.shape[1], alpha.shape[0]), alpha])
+        return SHAPE, np.dstack([_photograph(pictures, rng, alpha.shape[1], alpha.shape[0]), alpha])
     number = int(rng.integers(len(pictures.cutouts)))
     thing = pictures.cutout(number)
     if rng.random() < 0.5:
@@ -158,20 +164,26 @@ def draw_object(pictures: PictureSet, rng: np.random.Generator, settings: SceneS
         share = rng.uniform(0.3, 0.8)
         colour = cv2.addWeighted(np.ascontiguousarray(thing[..., :3]), 1 - share, other, share, 0)
         thing = np.dstack([np.asarray(colour, np.uint8), thing[..., 3]])
-    return pictures.cutouts[number].label, thing
+    return number, thing
 
 
-def _look_alike(pictures: PictureSet, rng: np.random.Generator, label: str, thing: Picture4) -> tuple[str, Picture4]:
+def _label(pictures: PictureSet, number: int) -> str:
+    return "shape" if number == SHAPE else pictures.cutouts[number].label
+
+
+def _look_alike(pictures: PictureSet, rng: np.random.Generator, number: int, thing: Picture4) -> tuple[int, Picture4]:
     """Another cut-out of the same class, or the same one in other colours."""
-    same = pictures.by_label.get(label, [])
-    if len(same) > 1 and rng.random() < 0.6:
-        return label, pictures.cutout(int(rng.choice(same)))
+    same = [i for i in pictures.by_label.get(_label(pictures, number), []) if i != number]
+    if same and rng.random() < 0.6:
+        other = same[int(rng.integers(len(same)))]
+        return other, pictures.cutout(other)
     hsv = cv2.cvtColor(np.ascontiguousarray(thing[..., :3]), cv2.COLOR_BGR2HSV)
-    turn, gain = int(rng.integers(25, 155)), rng.uniform(0.6, 1.3)
-    levels = np.arange(256)
-    tables = np.stack([(levels + turn) % 180, levels, np.clip(levels * gain, 0, 255)], -1).astype(np.uint8)
+    levels, turn = np.arange(256), int(rng.integers(25, 155))
+    tables = np.stack([(levels + turn) % 180, levels, levels], -1).astype(np.uint8)
     colour = cv2.cvtColor(cv2.LUT(hsv, tables[None]), cv2.COLOR_HSV2BGR)
-    return label, np.dstack([np.asarray(colour, np.uint8), thing[..., 3]])
+    # a turn of the hue does nothing to what is grey: tint it as well
+    colour = cv2.transform(colour, np.diag(rng.permutation([0.45, 0.8, 1.25])))
+    return number, np.dstack([np.asarray(colour, np.uint8), thing[..., 3]])
 
 
 def _photograph(pictures: PictureSet, rng: np.random.Generator, width: int, height: int) -> NDArray[np.uint8]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -69,15 +70,11 @@ class Motion:
         x, y, log_scale, log_aspect, rotation, shear, px, py = self.path(t)
         cos, sin = np.cos(rotation), np.sin(rotation)
         wide, high = np.exp(log_scale + log_aspect / 2), np.exp(log_scale - log_aspect / 2)
-        linear = np.array([[cos, -sin], [sin, cos]]) @ np.array([[wide, shear * high], [0, high]])
-        centre, p = np.array([x, y]), np.array([px, py])
-        about = np.eye(3)
-        about[:2, :2] = linear + np.outer(centre, p)
-        about[:2, 2] = centre
-        about[2, :2] = p
-        back = np.eye(3)
-        back[:2, 2] = -self.pivot
-        return np.asarray(about @ back)
+        # the rotation times the upper triangle ((wide, shear * high), (0, high)), plus the outer product of c and p
+        a, b = cos * wide + x * px, (cos * shear - sin) * high + x * py
+        c, d = sin * wide + y * px, (sin * shear + cos) * high + y * py
+        u, v = self.pivot
+        return np.array([[a, b, x - a * u - b * v], [c, d, y - c * u - d * v], [px, py, 1 - px * u - py * v]])
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,10 +149,6 @@ class Deformation:
 
 def apply(matrix: NDArray[np.floating[Any]], points: Points) -> Points:
     """(..., 2) points through a (3, 3) homography, in the points' type of float."""
-    m = matrix.astype(points.dtype)
-    x, y = points[..., 0], points[..., 1]
-    w = 1 / (m[2, 0] * x + m[2, 1] * y + m[2, 2])
-    out = np.empty_like(points)
-    out[..., 0] = (m[0, 0] * x + m[0, 1] * y + m[0, 2]) * w
-    out[..., 1] = (m[1, 0] * x + m[1, 1] * y + m[1, 2]) * w
-    return out
+    if points.size == 0:
+        return points
+    return np.asarray(cv2.perspectiveTransform(points.reshape(-1, 1, 2), matrix), points.dtype).reshape(points.shape)

@@ -75,7 +75,7 @@ def _colour_matrix(rng: np.random.Generator) -> NDArray[np.float32]:
 
 def _light_table(rng: np.random.Generator) -> NDArray[np.uint8]:
     levels = np.arange(256) / 255
-    gamma, gain, offset = np.exp(rng.normal(0, 0.25)), np.exp(rng.normal(0, 0.2)), rng.normal(0, 0.06)
+    gamma, gain, offset = np.exp(rng.normal(0, 0.22)), np.exp(rng.normal(0, 0.15)), rng.normal(0, 0.04)
     return np.asarray(np.clip(255 * (gain * levels**gamma + offset), 0, 255), np.uint8)
 
 

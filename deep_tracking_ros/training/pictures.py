@@ -31,6 +31,7 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff"}
 LONGEST_SIDE = 640  # px; larger pictures are scaled down when they are read
 SMALLEST_SEGMENT = 1500  # px; smaller human segments are seldom objects
 SMALLEST_CUTOUT = 700  # px of area
+SOLIDITY = 0.55  # area of a cut-out as share of its convex hull; what is left of half-hidden objects has less
 
 
 class ImageCache:
@@ -278,6 +279,8 @@ def _inside(box: FloatArray, width: int, height: int, margin: float = 1.5) -> bo
 
 
 def _whole(picture: Picture, thing: MarkedObject) -> bool:
-    """Whether an object can serve as a cut-out: large enough and not cut off by the picture's edge."""
+    """Whether an object can serve as a cut-out: large, not cut off by the picture's edge, no shreds."""
     assert thing.polygon is not None
-    return _inside(thing.box, *picture.size) and cv2.contourArea(thing.polygon) >= SMALLEST_CUTOUT
+    area = cv2.contourArea(thing.polygon)
+    solid = area >= SOLIDITY * cv2.contourArea(cv2.convexHull(thing.polygon))
+    return _inside(thing.box, *picture.size) and area >= SMALLEST_CUTOUT and solid

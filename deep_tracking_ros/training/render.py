@@ -59,7 +59,7 @@ def render(scene: Scene, t: float, exposure: float = 0.0, exposures: int = 5) ->
 
 def _draw(scene: Scene, t: float) -> Rendering:
     width, height = scene.width, scene.height
-    image = np.ascontiguousarray(scene.colours(0, _grid(0, 0, width, height), t)[..., :3])
+    image = scene.colours(0, _grid(0, 0, width, height), t)
     index = np.zeros((height, width), np.uint8)
     boxes = np.array([[-0.5, -0.5, width - 0.5, height - 0.5]] + [[np.nan] * 4] * (len(scene.layers) - 1), np.float32)
     masks = [Mask(0, 0, np.full((height, width), 255, np.uint8))]
@@ -69,7 +69,8 @@ def _draw(scene: Scene, t: float) -> Rendering:
             masks.append(Mask(x0, y0, np.zeros((0, 0), np.uint8)))
             continue
         colours = scene.colours(layer, _grid(x0, y0, x1, y1), t)
-        mask = np.where(colours[..., 3] >= 128, np.uint8(255), np.uint8(0))
+        alpha = cv2.extractChannel(colours, 3)
+        mask = np.asarray(cv2.threshold(alpha, 127, 255, cv2.THRESH_BINARY)[1], np.uint8)
         mx, my, mw, mh = cv2.boundingRect(mask)
         masks.append(Mask(x0 + mx, y0 + my, mask[my : my + mh, mx : mx + mw]))
         if mw:
@@ -77,14 +78,15 @@ def _draw(scene: Scene, t: float) -> Rendering:
         # the part that lies on the picture
         ix0, iy0, ix1, iy1 = max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)
         if ix1 > ix0 and iy1 > iy0:
-            part = colours[iy0 - y0 : iy1 - y0, ix0 - x0 : ix1 - x0]
+            inside = np.s_[iy0 - y0 : iy1 - y0, ix0 - x0 : ix1 - x0]
             below = image[iy0:iy1, ix0:ix1]
-            rest = cv2.cvtColor(255 - part[..., 3], cv2.COLOR_GRAY2BGR)
-            below[:] = cv2.add(np.ascontiguousarray(part[..., :3]), cv2.multiply(below, rest, scale=1 / 255))
-            index[iy0:iy1, ix0:ix1][mask[iy0 - y0 : iy1 - y0, ix0 - x0 : ix1 - x0] > 0] = layer
+            rest = cv2.bitwise_not(alpha[inside])
+            below[:] = cv2.add(colours[inside], cv2.multiply(below, cv2.merge([rest] * 4), scale=1 / 255))
+            index[iy0:iy1, ix0:ix1][mask[inside] > 0] = layer
     seen = np.bincount(index.ravel(), minlength=len(scene.layers))
     whole = np.array([cv2.countNonZero(mask.data) if mask.data.size else 0 for mask in masks])
-    return Rendering(image, index, boxes, tuple(masks), (seen / np.maximum(whole, 1)).astype(np.float32))
+    picture = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGRA2BGR), np.uint8)
+    return Rendering(picture, index, boxes, tuple(masks), (seen / np.maximum(whole, 1)).astype(np.float32))
 
 
 def flow(scene: Scene, t0: float, t1: float) -> tuple[FloatArray, NDArray[np.bool_]]:

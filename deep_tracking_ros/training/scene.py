@@ -72,7 +72,7 @@ class Scene:
         if layer == 0:
             return np.ones(len(points), np.bool_)
         u = self.texture_points(layer, np.asarray(points, np.float32), t).reshape(-1, 1, 2)
-        alpha = np.ascontiguousarray(self.layers[layer].texture[..., 3])
+        alpha = cv2.extractChannel(self.layers[layer].texture, 3)
         covered = np.empty(len(points), np.bool_)
         for i in range(0, len(points), 30000):  # remap takes at most 32767 rows
             covered[i : i + 30000] = cv2.remap(alpha, u[i : i + 30000], NO_MAP, cv2.INTER_LINEAR)[:, 0] >= 128
@@ -95,9 +95,7 @@ def premultiplied(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """(h, w, 4) texture of a BGR (then opaque) or BGRA picture."""
     if picture.shape[2] == 3:
         return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2BGRA), np.uint8)
-    alpha = cv2.cvtColor(picture[..., 3], cv2.COLOR_GRAY2BGR)
-    colour = cv2.multiply(picture[..., :3], alpha, scale=1 / 255)
-    return np.dstack([np.asarray(colour, np.uint8), picture[..., 3]])
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGBA2mRGBA), np.uint8)
 
 
 def still(pivot: Points, place: Points | None = None) -> Motion:
