@@ -49,7 +49,6 @@ class Intake:
         self._subscriptions: dict[str, Any] = {}
         self._heard = dict.fromkeys(inputs, monotonic())
         self._refused: dict[str, str] = {}
-        self._complained = 0.0
         for port, kind in inputs.items():
             if kind is Frame:
                 self._subscribe_images(port, parameters.image_reliability)
@@ -63,18 +62,17 @@ class Intake:
         self._subscriptions.clear()
 
     def warnings(self) -> list[str]:
-        """Why an input is silent; logged too, at most twice a minute."""
-        found = list(self._refused.values())
+        """Why inputs are silent; silence is logged too, at most twice a minute."""
+        silence = []
         for port, subscription in self._subscriptions.items():
             silent = monotonic() - self._heard[port]
             if silent > PATIENCE:
                 count = subscription.get_publisher_count()
                 who = f"it has {count} publishers" if count else "it has no publisher; is the name right?"
-                found.append(f"nothing came on {subscription.topic_name} for {silent:.0f} s: {who}")
-        if found and monotonic() - self._complained > 30.0:
-            self._complained = monotonic()
-            self._logger.warning("; ".join(found))
-        return found
+                silence.append(f"nothing came on {subscription.topic_name} for {silent:.0f} s: {who}")
+        if silence:
+            self._logger.warning("; ".join(silence), throttle_duration_sec=30.0)
+        return [*self._refused.values(), *silence]
 
     def _subscribe(self, port: str, kind: type) -> None:
         converter = CONVERTERS[kind]

@@ -36,8 +36,10 @@ START = 10 * 10**9  # ns, stamp of the first image
 class Process:
     """A node of `template_node`, with its log."""
 
-    def __init__(self, folder, **parameters):
+    def __init__(self, folder, space="", **parameters):
         arguments = [f for n, v in parameters.items() for f in ("-p", f"{n}:={v}")]
+        arguments += ["-r", f"__ns:={space}"] if space else []
+        self.tracebacks = 0  # that a test brings about on purpose
         self.log = folder / f"node{len(list(folder.iterdir()))}.log"
         with self.log.open("w") as out:
             self.process = subprocess.Popen(
@@ -51,20 +53,22 @@ class Process:
         return self.log.read_text()
 
     def interrupt(self):
-        """SIGINT, and the exit status."""
-        self.process.send_signal(signal.SIGINT)
+        """SIGINT, and the exit status; also of a process that has ended already."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
         return self.process.wait(10.0)
 
 
 class Rig:
-    """The other side of all topics, services and the action of a node ``name``."""
+    """The other side of all topics, services and the action of a node in the namespace ``space``."""
 
-    def __init__(self, node, name="single_object_tracker"):
-        self.node, self.name = node, name
+    def __init__(self, node, space=""):
+        self.node, self.space = node, space
+        self.name = name = f"{space}/single_object_tracker"
         self.index = 0
         self.received = []
         self.reports = []
-        self.camera = node.create_publisher(Image, "image", QoSProfile(depth=10))
+        self.camera = node.create_publisher(Image, f"{space}/image", QoSProfile(depth=10))
         node.create_subscription(TrackedBoxArray, f"{name}/boxes", self.received.append, QoSProfile(depth=100))
         node.create_subscription(DiagnosticArray, "/diagnostics", self.reports.append, QoSProfile(depth=100))
         self.action = ActionClient(node, TrackObject, f"{name}/track_object")
@@ -145,8 +149,8 @@ class Rig:
         def found():
             for report in self.reports:
                 for status in report.status:
-                    values = {v.key: v.value for v in status.values}
-                    if status.name.endswith(self.name) and wanted(values):
+                    values = {v.key: v.value for v in status.values} | {"message": status.message}
+                    if f"/{status.name}" == self.name and wanted(values):
                         return int.from_bytes(status.level, "little"), status.message, values
             return None
 
@@ -162,14 +166,14 @@ def fill_box(request, at):
 
 
 @contextmanager
-def running(folder, **parameters):
+def running(folder, space="", **parameters):
     """(rig, process) around a node that ends with the block, by SIGINT and with status 0."""
-    process = Process(folder, **{"model": "template", "diagnostics_period": 0.2, **parameters})
+    process = Process(folder, space, **{"model": "template", "diagnostics_period": 0.2, **parameters})
     try:
-        with temporary_node("operator") as node:
-            yield Rig(node), process
+        with temporary_node(f"operator{space.replace('/', '_')}") as node:
+            yield Rig(node, space), process
         assert process.interrupt() == 0, process.text()
-        assert "Traceback" not in process.text()
+        assert process.text().count("Traceback") == process.tracebacks, process.text()
     finally:
         if process.process.poll() is None:
             process.process.kill()
