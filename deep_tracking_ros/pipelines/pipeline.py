@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from deep_tracking_ros.errors import ErrorCode
+from deep_tracking_ros.inference.engine import Engine
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +76,11 @@ class Pipeline(ABC):
     def predict(self, output: Output, stamp: int) -> Output:
         """The output moved forward to a later time (ns), where the pipeline does so and its parameters ask for it."""
         return output
+
+    @property
+    def engines(self) -> tuple[Engine, ...]:
+        """The networks in use; the caller may upgrade those that are a `SwappableEngine`, in a thread of its own."""
+        return ()
 
     @abstractmethod
     def status(self) -> Mapping[str, str | int | float]:

@@ -19,6 +19,7 @@ from deep_tracking_ros.errors import (
     UnknownTargetError,
 )
 from deep_tracking_ros.geometry.boxes import check_box
+from deep_tracking_ros.inference.engine import Engine
 from deep_tracking_ros.pipelines.followed import Followed, follow, predicted
 from deep_tracking_ros.pipelines.frame_buffer import FrameBuffer, time_text
 from deep_tracking_ros.pipelines.parameters import parameter
@@ -216,6 +217,11 @@ class SingleObjectPipeline(Pipeline):
         beliefs = {t.id: t.motion for t in self._followed.values() if t.stamp == item.stamp}
         boxes = predicted(item.boxes, [beliefs.get(box.id) for box in item.boxes], seconds(dt))
         return Output(output.port, replace(item, boxes=boxes, valid_at=item.stamp + dt))
+
+    @property
+    def engines(self) -> tuple[Engine, ...]:
+        """Those of the tracker."""
+        return self.tracker.engines
 
     def status(self) -> Mapping[str, str | int | float]:
         """Model, backend and counts; may be called from another thread."""

@@ -31,6 +31,7 @@ from deep_tracking_ros.ros.mailbox import Item, Mailbox
 from deep_tracking_ros.ros.messages import failure
 from deep_tracking_ros.ros.parameters import DeclaredParameters, NodeParameters
 from deep_tracking_ros.ros.results import Results
+from deep_tracking_ros.ros.upgrades import Upgrades
 from deep_tracking_ros.types import Frame
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
@@ -60,6 +61,7 @@ class PipelineNode(LifecycleNode):
         self._results: Results | None = None
         self._commands: Commands | None = None
         self._goals: Goals | None = None
+        self._upgrades: Upgrades | None = None
         self._intake: Intake | None = None
         self._mailbox: Mailbox | None = None
         self._worker: Thread | None = None
@@ -115,8 +117,13 @@ class PipelineNode(LifecycleNode):
         self._commands = Commands(self, pipeline.commands, self.submit)
         if {SetTarget, RemoveTarget} <= set(pipeline.commands.values()):
             self._goals = Goals(self, self.submit)
+        logger = self.get_logger()
+        self._upgrades = Upgrades(pipeline.engines, logger.info, logger.warning)
 
     def _release(self) -> None:
+        if self._upgrades is not None:
+            self._upgrades.stop()
+            self._upgrades = None
         for part in (self._goals, self._commands, self._results):
             if part is not None:
                 part.destroy()
@@ -238,7 +245,9 @@ class PipelineNode(LifecycleNode):
 
     def _status(self) -> Mapping[str, str | int | float]:
         lifecycle = {"lifecycle": self._state_machine.current_state[1]}
-        return lifecycle if self.pipeline is None else {**lifecycle, **self.pipeline.status()}
+        if self.pipeline is None or self._upgrades is None:
+            return lifecycle
+        return {**lifecycle, **self.pipeline.status(), "engine_build": self._upgrades.progress}
 
     def _warnings(self) -> list[str]:
         return [] if self._intake is None else self._intake.warnings()
