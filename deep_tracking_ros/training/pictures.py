@@ -6,7 +6,7 @@ A folder is recognised by what lies in it:
   either COCO "instances" or
   ``{file: {"size": [w, h], "boxes": [[class, x, y, w, h]], "polygons": [[class, x, y, ...]]}}``;
 * **segments**: ``NAME.jpg`` with ``NAME.png``, whose grey values number the segments (as made from BSDS500);
-* **cut-outs**: PNG pictures with an alpha channel (as in Debian's tuxpaint-stamps-default);
+* **cut-outs**: PNG pictures with alpha or transparent colours (as in Debian's tuxpaint-stamps-default);
 * **plain**: any other pictures; they serve as backgrounds and textures.
 
 Sub-folders are read too, each by itself. Pictures are decoded when they are first used.
@@ -15,6 +15,7 @@ Sub-folders are read too, each by itself. Pictures are decoded when they are fir
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff"}
 LONGEST_SIDE = 640  # px; larger pictures are scaled down when they are read
 SMALLEST_SEGMENT = 1500  # px; smaller human segments are seldom objects
 SMALLEST_CUTOUT = 700  # px of area
+SMALLEST_STAMP = 32  # px of side
 SOLIDITY = 0.55  # area of a cut-out as share of its convex hull; what is left of half-hidden objects has less
 
 
@@ -168,8 +170,15 @@ def tight(bgra: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def load_pictures(folders: Iterable[Path | str]) -> PictureSet:
     """Read folders of pictures, each layout recognised by itself (see the module's words).
 
+    With no folder at all the pictures are those of `procedural.fallback_pictures`.
     Raises `DataError` where a folder is missing or holds no picture.
     """
+    folders = list(folders)
+    if not folders:
+        # imported here since procedural pictures are made of the classes of this module
+        from deep_tracking_ros.training.procedural import fallback_pictures
+
+        return fallback_pictures()
     pictures: list[Picture] = []
     stamps: list[Picture] = []
     for name in folders:
@@ -199,15 +208,25 @@ def _load_folder(folder: Path, files: list[Path], pictures: list[Picture], stamp
         pictures += [_read_segments(p, labels[p.stem]) for p in photos]
     else:
         for path in files:
-            transparent = path.suffix.lower() == ".png" and _has_alpha(path)
-            (stamps if transparent else pictures).append(Picture(path))
+            if path.suffix.lower() == ".png" and (size := _transparent(path)):
+                if min(size) >= SMALLEST_STAMP:
+                    stamps.append(Picture(path))
+            else:
+                pictures.append(Picture(path))
 
 
-def _has_alpha(path: Path) -> bool:
-    """Whether a PNG file has an alpha channel: its byte 25 is the colour type, 6 = RGBA (PNG, section 11.2.2)."""
+def _transparent(path: Path) -> tuple[int, int] | None:
+    """Width and height of a PNG file that has an alpha channel or transparent colours, else None.
+
+    Its header tells (PNG specification, section 11.2): width and height from byte 16 on, then bit depth and colour
+    type, of which 4 and 6 have alpha; a chunk tRNS, which comes before the data, makes colours transparent.
+    """
     with path.open("rb") as file:
-        head = file.read(26)
-    return len(head) == 26 and head[25] == 6
+        head = file.read(4096)
+    if len(head) < 26 or not (head[25] in (4, 6) or b"tRNS" in head.partition(b"IDAT")[0]):
+        return None
+    width, height = struct.unpack(">II", head[16:24])
+    return width, height
 
 
 def _read_marks(path: Path, folder: Path) -> list[Picture]:

@@ -1,6 +1,8 @@
 """Folders of pictures in each layout, and the pictures that need no folder."""
 
 import json
+import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 
 from deep_tracking_ros.errors import DataError
 from deep_tracking_ros.training.pictures import ImageCache, PictureSet, load_pictures, polygon_mask
-from deep_tracking_ros.training.procedural import fallback_pictures, procedural_pictures, texture
+from deep_tracking_ros.training.procedural import procedural_pictures, texture
 
 OUTLINE = [20, 30, 59, 30, 59, 69, 20, 69]  # a square of 40 px: pixels 20 to 59 and 30 to 69
 
@@ -78,6 +80,29 @@ def test_cut_outs_and_plain_pictures_in_sub_folders(tmp_path):
     assert pictures.cutout(0).shape == (20, 40, 4)
 
 
+def test_each_kind_of_transparent_png_is_a_cut_out(tmp_path):
+    """Grey with alpha and a palette with a transparent colour, both written byte by byte; tiny ones are left out."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    def write(name, side, colour, extra, row):
+        head = struct.pack(">IIBBBBB", side, side, 8, colour, 0, 0, 0)
+        data = zlib.compress((b"\0" + row * side) * side)
+        body = chunk(b"IHDR", head) + extra + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+        (tmp_path / name).write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+
+    write("grey.png", 40, 4, b"", bytes([90, 255]))
+    write("palette.png", 40, 3, chunk(b"PLTE", bytes([200, 10, 20])) + chunk(b"tRNS", bytes([255])), bytes([0]))
+    write("tiny.png", 8, 4, b"", bytes([90, 255]))
+    picture(tmp_path / "photo.png")
+    pictures = load_pictures([tmp_path])
+    assert len(pictures.pictures) == 1
+    np.testing.assert_array_equal(pictures.cutout(0)[20, 20], [90, 90, 90, 255])
+    np.testing.assert_array_equal(pictures.cutout(1)[20, 20], [20, 10, 200, 255])
+    assert len(pictures.cutouts) == 2
+
+
 def test_large_pictures_are_scaled_down_with_their_marks(tmp_path):
     picture(tmp_path / "photos" / "a.jpg", (1000, 1280))
     marks = {"size": [1280, 1000], "boxes": [], "polygons": [[1, 200, 300, 600, 300, 600, 700, 200, 700]]}
@@ -145,7 +170,7 @@ def test_procedural_outlines_are_true():
 
 
 def test_training_pictures_can_be_had_without_a_folder():
-    pictures = fallback_pictures()
+    pictures = load_pictures([])
     assert len(pictures.cutouts) > 20
     assert len(pictures.pictures) >= 16
 
