@@ -44,7 +44,10 @@ class SiamFCTracking:
     scale_penalty: float = 1.0  # what a change of scale by one step costs, as a logit
     scale_rate: float = 0.5  # share of a measured change of size that is taken on
     reach: int = 1  # cells around the peak that its place is averaged over
-    sure: float = 0.5  # a score below this leaves the size as it is
+    sure: float = 2.0  # presence, a logit, below which size and kernels stay as they are
+    recent: float = 0.0  # share of the mean of recent pictures in the kernels, the rest is the first picture; 0 to 1
+    recent_rate: float = 0.2  # weight of a new picture in that mean
+    recent_every: int = 5  # frames between the pictures that go into it
 
     @classmethod
     def from_card(cls, values: dict[str, Any]) -> SiamFCTracking:
@@ -57,9 +60,13 @@ class SiamFCTracking:
 
 @dataclass(eq=False)
 class SiamFCTarget(Target):
-    """A target: its kernels, and the side of the exemplar crop that goes with its present size."""
+    """A target and its kernels."""
 
-    kernels: NDArray[np.float32]  # (9, h, w, C)
+    shape: FloatArray  # (2,) width and height of the target in its exemplar crop, px
+    first: FloatArray  # (9, h, w, C) kernels of the picture it was started on
+    recent: FloatArray  # mean of the kernels of later pictures
+    kernels: FloatArray  # what the search region is compared with
+    frames: int = 0
 
 
 def networks(model: Model) -> tuple[Network, Network]:
@@ -129,34 +136,54 @@ class SiamFCTracker(SingleObjectTracker):
         inside = [check_box(box, width, height, self.smallest) for box in np.asarray(boxes, np.float32).reshape(-1, 4)]
         if not inside:
             return []
-        states = xyxy_to_cxcywh(np.stack(inside))
-        sides = context_side(np.stack(inside), CONTEXT)
-        crops = crop(image, states[:, :2], sides, self.exemplar_side)
-        sizes = states[:, 2:] * (self.exemplar_side / sides)[:, None]
-        (kernels,) = self._batches(self.engines[0], crops=crops, sizes=sizes.astype(np.float32))
-        return [SiamFCTarget(box, kernel) for box, kernel in zip(inside, kernels, strict=True)]
+        cut = np.stack(inside)
+        zoom = self.exemplar_side / context_side(cut, CONTEXT)
+        shapes = np.asarray(xyxy_to_cxcywh(cut)[:, 2:] * zoom[:, None], np.float32)
+        kernels = self._kernels(image, cut, shapes)
+        return [SiamFCTarget(b, shape, k, k, k) for b, shape, k in zip(cut, shapes, kernels, strict=True)]
 
     def track(self, image: NDArray[np.uint8], targets: Sequence[Target]) -> list[Estimate]:
         if not targets:
             return []
         ours = [cast(SiamFCTarget, target) for target in targets]
         states = xyxy_to_cxcywh(np.stack([target.box for target in ours]))
-        sides = context_side(np.stack([target.box for target in ours]), CONTEXT)
-        sides = sides * (self.search_side / self.exemplar_side)
-        crops = crop(image, states[:, :2], sides, self.search_side)
+        # Each axis is scaled so that the target has its exemplar's width and height in the crop: the kernels then tell
+        # what is left between box and target, also after its aspect has changed.
+        zoom = np.stack([target.shape for target in ours]) / states[:, 2:]  # crop px per image px
+        crops = crop(image, states[:, :2], self.search_side / zoom, self.search_side)
         kernels = np.stack([target.kernels for target in ours])
         responses, presence = self._batches(self.engines[1], crops=crops, kernels=kernels)
-        estimates = []
-        for target, state, side, response, present in zip(ours, states, sides, responses, presence, strict=True):
+        estimates, sure = [], []
+        for target, state, scaled, response, present in zip(ours, states, zoom, responses, presence, strict=True):
             shift, scale, raw = self.peak(response, present)
-            score = float(self.calibration(raw))
             state = state.copy()
-            state[:2] += shift * (side / self.search_side)
-            if score >= self.settings.sure:
+            state[:2] += shift / scaled
+            if raw >= self.settings.sure:
+                sure.append(target)
                 state[2:] *= np.exp(self.settings.scale_rate * scale)
             target.box = self._kept(state, image.shape[1], image.shape[0])
-            estimates.append(Estimate(target.box, score))
+            estimates.append(Estimate(target.box, float(self.calibration(raw))))
+        self._refresh(image, sure)
         return estimates
+
+    def _kernels(self, image: NDArray[np.uint8], boxes: FloatArray, shapes: FloatArray) -> FloatArray:
+        """(N, 9, h, w, C) kernels of what is in the boxes (N, 4) of an image, shown (N, 2) wide and high."""
+        states = xyxy_to_cxcywh(boxes)
+        crops = crop(image, states[:, :2], states[:, 2:] * (self.exemplar_side / shapes), self.exemplar_side)
+        (kernels,) = self._batches(self.engines[0], crops=crops, sizes=shapes)
+        return kernels
+
+    def _refresh(self, image: NDArray[np.uint8], targets: Sequence[SiamFCTarget]) -> None:
+        """Let the kernels of targets whose place is sure follow how they look now, every few frames of each."""
+        s = self.settings
+        for target in targets:
+            target.frames += 1
+        due = [target for target in targets if s.recent > 0 and target.frames % s.recent_every == 0]
+        if due:
+            boxes, shapes = np.stack([t.box for t in due]), np.stack([t.shape for t in due])
+            for target, kernels in zip(due, self._kernels(image, boxes, shapes), strict=True):
+                target.recent = target.recent + np.float32(s.recent_rate) * (kernels - target.recent)
+                target.kernels = target.first + np.float32(s.recent) * (target.recent - target.first)
 
     def peak(self, response: FloatArray, presence: FloatArray) -> tuple[FloatArray, FloatArray, float]:
         """Where the target is in its search crop.
