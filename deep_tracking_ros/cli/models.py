@@ -43,19 +43,36 @@ def show(model: Annotated[str, typer.Argument(help="Name of a model, or path of 
 
 @app.command("import")
 def import_(
-    source: Annotated[Path, typer.Argument(help="Folder or zip file of card.yaml and model.safetensors.")],
+    source: Annotated[
+        Path | None, typer.Argument(help="Folder or zip file of card.yaml and model.safetensors; none with --kind.")
+    ] = None,
     into: Annotated[Path | None, typer.Option(help="Folder of models; default: that of the package.")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Take the place of a model of the same name.")] = False,
+    kind: Annotated[
+        str | None, typer.Option(help="Make a model of a public tracker: nanotrack_v2, nanotrack_v3 or fear_xs.")
+    ] = None,
+    backbone: Annotated[Path | None, typer.Option(help="With --kind: ONNX file of the backbone.")] = None,
+    head: Annotated[Path | None, typer.Option(help="With --kind: ONNX file of the head.")] = None,
+    name: Annotated[str | None, typer.Option(help="With --kind: name of the model; default: the kind.")] = None,
 ) -> None:
     """Check a model made elsewhere and put it where models are found by name.
 
     Checked are the card, that the weights fit the architecture, that the tracker can be made, and that the networks
-    give what golden.npz holds, where there is one; where there is none it is made.
+    give what golden.npz holds, where there is one; where there is none it is made. With --kind the model is made of
+    the two ONNX files of a public tracker.
     """
+    from deep_tracking_ros.errors import InvalidRequestError
     from deep_tracking_ros.models.exchange import import_model
     from deep_tracking_ros.models.store import WEIGHTS
 
-    model = import_model(source, _check, into or WEIGHTS, replace)
+    if kind is not None and backbone is not None and head is not None and source is None:
+        from deep_tracking_ros.single_object.importing import import_public
+
+        model = import_public(kind, backbone, head, into or WEIGHTS, name or kind, replace)
+    elif source is not None and not any((kind, backbone, head, name)):
+        model = import_model(source, _check, into or WEIGHTS, replace)
+    else:
+        raise InvalidRequestError("give either a folder or zip file, or all of --kind, --backbone and --head")
     typer.echo(f"imported {model.card.name} ({model.card.architecture}) into {model.folder}")
 
 
@@ -76,6 +93,38 @@ def _check(model: Any) -> None:
             f"model {model.card.name!r} differs from its golden sample by {difference:.2g} (limit {PARITY:g}): "
             "its weights are not those that it was measured with"
         )
+
+
+@app.command()
+def calibrate(
+    model: Annotated[str, typer.Argument(help="Name of a model, or path of its folder.")],
+    video: Annotated[Path, typer.Option(help="Folder of clips with boxes, that the model was not trained on.")],
+    clips: Annotated[str | None, typer.Option(help="Only these clips: names with commas between.")] = None,
+) -> None:
+    """Fit a model's score to clips with known boxes, and write curve and thresholds into its card.
+
+    A score is the probability that the box overlaps the target by more than half. It depends on what is filmed: fit
+    it to your own video where the score matters.
+    """
+    import yaml
+
+    from deep_tracking_ros.errors import DataError
+    from deep_tracking_ros.models.store import find_model
+    from deep_tracking_ros.single_object.registry import TASK
+    from deep_tracking_ros.training.calibrating import calibrated
+    from deep_tracking_ros.training.clips import ClipSet, load_clips
+
+    found = find_model(model, TASK)
+    loaded = load_clips([video])
+    if clips is not None:
+        wanted, there = set(clips.split(",")), {clip.name for clip in loaded.clips}
+        if unknown := sorted(wanted - there):
+            raise DataError(f"no clips {', '.join(unknown)} in {video}; there are {', '.join(sorted(there))}")
+        loaded = ClipSet([clip for clip in loaded.clips if clip.name in wanted])
+    card = calibrated(found, loaded)
+    card.save(found.folder / "card.yaml")
+    told = {"calibration": card.calibration, "thresholds": card.thresholds, "results": card.results["calibration"]}
+    typer.echo(yaml.safe_dump(told, sort_keys=False, width=120, default_flow_style=None).rstrip())
 
 
 @app.command()

@@ -44,3 +44,8 @@ class ModelCard:
         if missing := [key for key in ("name", "task", "architecture") if key not in values]:
             raise ModelError(f"the model card {path} lacks {missing}")
         return cls(**values)
+
+    def save(self, path: Path) -> None:
+        """Write a card; what is empty is left out."""
+        values = {key: value for key in self.__dataclass_fields__ if (value := getattr(self, key)) not in ({}, "")}
+        path.write_text(yaml.safe_dump(values, sort_keys=False, width=120, allow_unicode=True, default_flow_style=None))

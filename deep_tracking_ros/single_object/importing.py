@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import yaml
 
 from deep_tracking_ros.errors import EngineError, ModelError
 from deep_tracking_ros.models.card import ModelCard
@@ -28,26 +27,30 @@ Shapes = dict[str, tuple[int, ...]]
 """Names of tensors and their shapes, -1 where any size is right."""
 
 
-def import_public(kind: str, backbone: Path, head: Path, folder: Path, name: str) -> Model:
+def import_public(kind: str, backbone: Path, head: Path, into: Path, name: str, replace: bool = False) -> Model:
     """Make a model of the two ONNX files of a public tracker.
 
-    The folder appears whole or not at all.
+    Its folder, called by its name, appears whole or not at all.
 
     Args:
         kind: a key of `KINDS`.
         backbone: ONNX file, image to features.
         head: ONNX file, features of template and search crop to maps of scores and distances.
-        folder: where the model goes; must not exist, or be empty.
-        name: of the model.
+        into: folder of models.
+        name: of the model and of its folder.
+        replace: put it in the place of a model of the same name.
 
     Raises:
         ModelError: there is no such kind, a file cannot be read or is not of that kind, the networks do not run, or
-            the folder holds something.
+            the name is taken or none that a folder can have.
     """
     if kind not in KINDS:
         raise ModelError(f"there is no kind {kind!r} of public tracker; known are: {', '.join(KINDS)}")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ModelError(f"{folder} is there already and not an empty folder; give another one or remove it")
+    folder = into / name
+    if not name or PurePath(name).name != name or name.startswith("."):
+        raise ModelError(f"the model's name is {name!r}; it must be one that a folder can have")
+    if folder.exists() and not replace:
+        raise ModelError(f"there is a model {name!r} in {into} already; say --replace to put this one there")
     spec = KINDS[kind]
     features, heads = _read(backbone), _read(head)
     _check_shapes(backbone, f"backbone of {kind}", features, *_backbone_shapes(spec))
@@ -57,17 +60,17 @@ def import_public(kind: str, backbone: Path, head: Path, folder: Path, name: str
         spec.description, spec.licence, spec.origin, {}, spec.results,
     )  # fmt: skip
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".import-") as aside:
+        into.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=into, prefix=".import-") as aside:
             made = Path(aside) / "model"
             made.mkdir()
             (made / "template.onnx").write_bytes(onnx_surgery.template_network(features, spec))
             (made / "search.onnx").write_bytes(onnx_surgery.search_network(features, heads, spec))
-            values = {key: getattr(card, key) for key in ModelCard.__dataclass_fields__ if getattr(card, key)}
-            text = yaml.safe_dump(values, sort_keys=False, width=120, default_flow_style=None)
-            (made / "card.yaml").write_text(text)
+            card.save(made / "card.yaml")
             model = Model(made, ModelCard.load(made / "card.yaml"))
             _try(model)
+            if folder.exists():
+                folder.replace(Path(aside) / "old")
             made.replace(folder)
     except OSError as error:
         raise ModelError(f"cannot write the model to {folder}: {error}") from error

@@ -1,0 +1,203 @@
+import cv2
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import small_siamese
+from onnx import TensorProto, helper, numpy_helper
+from small_siamese import save_pair
+from typer.testing import CliRunner
+
+from deep_tracking_ros.errors import ModelError
+from deep_tracking_ros.geometry.boxes import iou
+from deep_tracking_ros.models.store import find_model
+from deep_tracking_ros.single_object.golden import check_golden
+from deep_tracking_ros.single_object.importing import import_public
+from deep_tracking_ros.single_object.onnx_surgery import _unfold_correlations
+from deep_tracking_ros.single_object.parts.calibration import Calibration
+from deep_tracking_ros.single_object.public_kinds import KINDS
+from deep_tracking_ros.single_object.registry import make_tracker
+
+FILES = {
+    "nanotrack_v2": ("nanotrackv2/nanotrack_backbone_sim.onnx", "nanotrackv2/nanotrack_head_sim.onnx"),
+    "nanotrack_v3": ("nanotrackv3/nanotrack_backbone.onnx", "nanotrackv3/nanotrack_head.onnx"),
+    "fear_xs": ("fear_xs/fear_xs_backbone.onnx", "fear_xs/fear_xs_head.onnx"),
+}
+
+
+def session(model):
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = 1, 4
+    model = model.SerializeToString() if isinstance(model, onnx.ModelProto) else str(model)
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def run(of, *arrays):
+    """Outputs by name for inputs in their order."""
+    names = [value.name for value in of.get_outputs()]
+    return dict(
+        zip(names, of.run(names, {i.name: a for i, a in zip(of.get_inputs(), arrays, strict=True)}), strict=True)
+    )
+
+
+@pytest.fixture(scope="module", params=list(FILES))
+def imported(request, reference, tmp_path_factory):
+    files = [reference("weights") / file for file in FILES[request.param]]
+    return request.param, files, import_public(request.param, *files, tmp_path_factory.mktemp("models"), request.param)
+
+
+def test_the_imported_networks_compute_what_the_files_compute(imported):
+    name, (backbone, head), model = imported
+    kind, golden = KINDS[name], model.golden()
+    crops, template = golden["siamese_box/search.crops"], golden["siamese_box/template.features"]
+    planes = np.ascontiguousarray(crops.transpose(0, 3, 1, 2)[:, :: -1 if kind.rgb else 1], np.float32)
+    features = session(backbone).run(None, {kind.image: planes})[0]
+    heads = session(head)
+    names = [kind.scores, kind.distances]
+    scores, distances = heads.run(names, {kind.template: template, kind.search: features})
+    logits = scores[:, 1] - scores[:, 0] if kind.classes == 2 else scores[:, 0]
+
+    ours = session(model.folder / "search.onnx")
+    for batch in (1, 3):
+        repeated = {"crops": np.repeat(crops, batch, 0), "features": np.repeat(template, batch, 0)}
+        found = ours.run(["logits", "distances"], repeated)
+        for seen, expected in zip(found, (logits, distances), strict=True):
+            assert len(seen) == batch
+            assert np.abs(seen - expected).max() < 1e-5 * np.abs(expected).max()
+
+
+def test_an_imported_tracker_follows_a_textured_patch(imported):
+    _, _, model = imported
+    tracker = make_tracker(model, backend="onnxruntime", threads=1)
+    rng = np.random.default_rng(3)
+    background = cv2.resize(rng.integers(90, 160, (12, 16, 3)).astype(np.uint8), (320, 240))
+    patch = cv2.resize(rng.integers(0, 256, (5, 5, 3)).astype(np.uint8), (48, 40), interpolation=cv2.INTER_CUBIC)
+
+    def frame(left, top):
+        image = background.copy()
+        image[top : top + 40, left : left + 48] = patch
+        return image, np.array([left, top, left + 48, top + 40], np.float32) - 0.5
+
+    image, box = frame(100, 80)
+    targets = tracker.start(image, [box])
+    for step in range(1, 11):
+        image, box = frame(100 + 5 * step, 80 + 3 * step)
+        (estimate,) = tracker.track(image, targets)
+        assert iou(estimate.box, box) > 0.6, f"step {step}"
+    assert check_golden(model, "onnxruntime") < 1e-4
+
+
+def test_cards_say_where_a_model_comes_from_and_how_its_score_was_measured(imported):
+    name, _, model = imported
+    card = find_model(str(model.folder), "single_object").card
+    assert (card.name, card.architecture) == (name, "siamese_box")
+    assert card.licence
+    assert "github.com/" in card.origin
+    assert 0 < card.thresholds["lost"] < card.thresholds["tracked"] < 1
+    assert card.results["calibration"]["calibration_error"] < 0.1
+    curve = Calibration.from_card(card.calibration)
+    assert curve(-20) < 0.3
+    assert curve(20) > 0.7
+
+
+@pytest.mark.parametrize("name", list(KINDS))
+def test_each_kind_has_a_curve_and_thresholds(name):
+    kind = KINDS[name]
+    Calibration.from_card(kind.calibration)
+    assert 0 < kind.thresholds["lost"] < kind.thresholds["tracked"] < 1
+
+
+def test_correlation_with_run_time_kernels_takes_any_batch():
+    """As in NanoTrack V3: one group per channel, the template as weights. OpenCV's filter2D gives the expected."""
+    channels, side, kernel, cells = 5, 8, 4, 7
+    nodes = [
+        helper.make_node("Reshape", ["z", "groups"], ["weights"]),
+        helper.make_node("Conv", ["x", "weights"], ["y"], group=channels, pads=[1, 1, 1, 1]),
+    ]
+    shapes = {"z": ["b", channels, kernel, kernel], "x": ["b", channels, side, side]}
+    inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
+    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["b", channels, cells, cells])]
+    groups = numpy_helper.from_array(np.array([channels, 1, kernel, kernel]), "groups")
+    graph = helper.make_graph(nodes, "correlation", inputs, outputs, [groups])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=7)
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(3, channels, kernel, kernel)).astype(np.float32)
+    x = rng.normal(size=(3, channels, side, side)).astype(np.float32)
+    alone = np.concatenate([run(session(model), z[[i]], x[[i]])["y"] for i in range(3)])
+    _unfold_correlations(model, cells)
+    assert not any(node.op_type == "Conv" for node in model.graph.node)
+    together = run(session(model), z, x)["y"]
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    padded = np.pad(x[2, 4], 1)
+    by_opencv = cv2.filter2D(padded, -1, z[2, 4], anchor=(0, 0), borderType=cv2.BORDER_CONSTANT)[:cells, :cells]
+    np.testing.assert_allclose(together[2, 4], by_opencv, atol=1e-5)
+
+
+@pytest.fixture
+def pair(tmp_path):
+    return save_pair(tmp_path)
+
+
+def test_an_unknown_kind_lists_the_known_ones(pair, tmp_path):
+    with pytest.raises(ModelError, match=r"nanotrack_v9.*nanotrack_v2, nanotrack_v3, fear_xs"):
+        import_public("nanotrack_v9", *pair, tmp_path, "m")
+
+
+def test_files_of_another_kind_are_refused_by_name_and_leave_nothing(pair, tmp_path):
+    backbone, head = pair
+    models = tmp_path / "models"
+    with pytest.raises(ModelError, match=r"head\.onnx is no backbone of nanotrack_v2: its inputs are input1 1x48x8x8"):
+        import_public("nanotrack_v2", head, backbone, models, "m")
+    with pytest.raises(ModelError, match=r"no backbone of nanotrack_v3: its outputs are output 1x48x16x16.*\?x96"):
+        import_public("nanotrack_v3", backbone, head, models, "m")
+    with pytest.raises(ModelError, match=r"no backbone of fear_xs: its inputs are input 1x3x255x255.*image \?x3"):
+        import_public("fear_xs", backbone, head, models, "m")
+    onnx.save(small_siamese.head(names=("input1", "input2", "cls", "output2")), tmp_path / "renamed.onnx")
+    with pytest.raises(ModelError, match=r"renamed\.onnx is no head .*cls 1x2x16x16.*should be output1"):
+        import_public("nanotrack_v2", backbone, tmp_path / "renamed.onnx", models, "m")
+    assert not models.exists() or not list(models.iterdir())
+
+
+def test_files_that_cannot_be_read_are_refused(pair, tmp_path):
+    backbone, head = pair
+    with pytest.raises(ModelError, match=r"cannot read the ONNX file .*nowhere\.onnx"):
+        import_public("nanotrack_v2", tmp_path / "nowhere.onnx", head, tmp_path, "m")
+    cut = tmp_path / "cut.onnx"
+    cut.write_bytes(backbone.read_bytes()[:999])
+    with pytest.raises(ModelError, match=r"cannot read the ONNX file .*cut\.onnx"):
+        import_public("nanotrack_v2", cut, head, tmp_path, "m")
+
+
+def test_networks_that_do_not_run_are_refused(pair, tmp_path):
+    backbone, _ = pair
+    wrong = small_siamese.head()
+    node = next(node for node in wrong.graph.node if node.op_type == "Reshape")
+    shape = next(tensor for tensor in wrong.graph.initializer if tensor.name == node.input[1])
+    shape.CopyFrom(numpy_helper.from_array(np.array([1, 47, 1, 1]), shape.name))
+    onnx.save(wrong, tmp_path / "wrong.onnx")
+    with pytest.raises(ModelError, match="do not run"):
+        import_public("nanotrack_v2", backbone, tmp_path / "wrong.onnx", tmp_path / "models", "m")
+    assert not list((tmp_path / "models").iterdir())
+
+
+def test_a_name_is_taken_once(pair, tmp_path):
+    first = import_public("nanotrack_v2", *pair, tmp_path / "models", "m")
+    with pytest.raises(ModelError, match="already"):
+        import_public("nanotrack_v2", *pair, tmp_path / "models", "m")
+    again = import_public("nanotrack_v2", *pair, tmp_path / "models", "m", replace=True)
+    assert again.digest == first.digest
+    assert [path.name for path in (tmp_path / "models").iterdir()] == ["m"]
+    with pytest.raises(ModelError, match="a folder can have"):
+        import_public("nanotrack_v2", *pair, tmp_path / "models", "../m")
+
+
+def test_import_from_the_command_line(pair, tmp_path):
+    from deep_tracking_ros.cli.models import app
+
+    backbone, head = map(str, pair)
+    call = ["import", "--kind", "nanotrack_v2", "--backbone", backbone, "--into", str(tmp_path / "models")]
+    missing = CliRunner().invoke(app, call)
+    assert "--head" in str(missing.exception)
+    done = CliRunner().invoke(app, [*call, "--head", head, "--name", "mine"])
+    assert done.exit_code == 0, done.output
+    assert find_model(str(tmp_path / "models" / "mine")).card.name == "mine"
