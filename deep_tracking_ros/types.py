@@ -128,4 +128,3 @@ def seconds(nanoseconds: int) -> float:
 def nanoseconds(seconds_: float) -> int:
     """Seconds as whole nanoseconds."""
     return round(seconds_ * NANOSECONDS)
-
