@@ -42,12 +42,12 @@ class SiamFCTracking:
 
     window: float = 0.3  # weight of the cosine window, 0 to 1
     scale_penalty: float = 1.0  # what a change of scale by one step costs, as a logit
-    scale_rate: float = 0.5  # share of a measured change of size that is taken on
+    scale_rate: float = 1.0  # share of a measured change of size that is taken on
     reach: int = 1  # cells around the peak that its place is averaged over
     sure: float = 2.0  # presence, a logit, below which size and kernels stay as they are
     recent: float = 0.0  # share of the mean of recent pictures in the kernels, the rest is the first picture; 0 to 1
     recent_rate: float = 0.2  # weight of a new picture in that mean
-    recent_every: int = 5  # frames between the pictures that go into it
+    recent_every: int = 3  # frames between the pictures that go into it
 
     @classmethod
     def from_card(cls, values: dict[str, Any]) -> SiamFCTracking:

@@ -32,10 +32,9 @@ from deep_tracking_ros.training.views import Pair
 PARAMETERS: Mapping[str, Any] = {"channels": 96, "kernel": 10, "exemplar": 112, "search": 224, "step": 0.15}
 """Of the network: width of the embedding, side of a kernel in cells, sides of the crops in px, log of a scale step."""
 GRID: Mapping[str, tuple[float, ...]] = {
-    "recent": (0.5, 0.0),
-    "recent_every": (4, 2),
+    "scale_rate": (1.0, 0.7),
+    "recent": (0.0, 0.5),
     "scale_penalty": (0.3, 1.0),
-    "scale_rate": (0.5, 0.3),
     "window": (0.3, 0.45),
 }
 """Run-time settings that are tried on held-out clips, the default first."""
