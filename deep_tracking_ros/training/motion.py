@@ -10,7 +10,7 @@ one solution and the surface never folds.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from deep_tracking_ros.errors import InvalidRequestError
 
-Points = NDArray[np.floating[Any]]  # (..., 2) x, y px
+Points: TypeAlias = "NDArray[np.floating[Any]]"  # (..., 2) x, y px
 STEEPEST = 0.9  # largest Lipschitz constant of a deformation that is accepted
 TOLERANCE = 1e-6  # px, of the solution of y + d(y) = u
 
