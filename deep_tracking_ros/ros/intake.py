@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from time import monotonic, monotonic_ns
+from time import monotonic, time_ns
 from typing import TYPE_CHECKING, Any
 
 from rclpy.event_handler import SubscriptionEventCallbacks
@@ -77,9 +77,7 @@ class Intake:
     def _subscribe(self, port: str, kind: type) -> None:
         converter = CONVERTERS[kind]
 
-        def callback(message: Any) -> None:
-            self._take(port, lambda: converter.read(message))
-
+        callback = self._taking(port, converter.read)
         self._subscriptions[port] = self._node.create_subscription(
             message_class(converter.type), port, callback, RESULTS
         )
@@ -91,9 +89,6 @@ class Intake:
         if self._parameters.image_transport == "compressed":
             topic, type_, parse = f"{topic}/compressed", COMPRESSED, parse_compressed_image
 
-        def callback(data: bytes) -> None:
-            self._take(port, lambda: images.frame(parse(data)))
-
         def on_incompatible(event: Any) -> None:
             self._on_incompatible(port, QoSPolicyKind(event.last_policy_kind))
 
@@ -103,7 +98,7 @@ class Intake:
         self._subscriptions[port] = self._node.create_subscription(
             message_class(type_),
             topic,
-            callback,
+            self._taking(port, lambda data: images.frame(parse(data))),
             image_qos(reliability, self._parameters.image_depth),
             event_callbacks=SubscriptionEventCallbacks(
                 incompatible_qos=on_incompatible,
@@ -112,15 +107,20 @@ class Intake:
             raw=True,
         )
 
-    def _take(self, port: str, read: Callable[[], Any]) -> None:
-        self._heard[port] = monotonic()
-        received = monotonic_ns()
-        self._measurements.count("received")
-        try:
-            self._receive(Item(port, read(), received))
-        except DataError as error:  # CDR that is cut off
-            self._measurements.count("unusable")
-            self._logger.warning(str(error), throttle_duration_sec=5.0)
+    def _taking(self, port: str, read: Callable[[Any], Any]) -> Callable[..., None]:
+        """The callback of a subscription, for a message and what the middleware says about it."""
+
+        def callback(message: Any, info: Mapping[str, int]) -> None:
+            self._heard[port] = monotonic()
+            received = info.get("received_timestamp") or time_ns()  # when the middleware had it whole
+            self._measurements.count("received")
+            try:
+                self._receive(Item(port, read(message), received))
+            except DataError as error:  # CDR that is cut off
+                self._measurements.count("unusable")
+                self._logger.warning(str(error), throttle_duration_sec=5.0)
+
+        return callback
 
     def _on_incompatible(self, port: str, policy: QoSPolicyKind) -> None:
         if port not in self._subscriptions:
