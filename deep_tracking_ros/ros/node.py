@@ -15,7 +15,8 @@ from typing import Any
 
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.task import Future
 
@@ -35,6 +36,7 @@ from deep_tracking_ros.ros.results import Results
 from deep_tracking_ros.ros.upgrades import Upgrades
 from deep_tracking_ros.types import Frame
 
+RCLError = rclpy_implementation.RCLError
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
@@ -53,6 +55,7 @@ class PipelineNode(LifecycleNode):
         """
         kind = find_pipeline(pipeline) if isinstance(pipeline, str) else pipeline
         super().__init__(kind.name, **options)
+        self._refuse_wrong_transitions()
         self.kind = kind
         self.pipeline: Pipeline | None = None
         self._declared = DeclaredParameters(self, kind.Parameters, NodeParameters)
@@ -76,8 +79,8 @@ class PipelineNode(LifecycleNode):
         return self._transition("configured", self._configure, self._release)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        super().on_activate(state)
-        return self._transition("activated", self._start, self._stop)
+        done = self._transition("activated", self._start, self._stop)
+        return super().on_activate(state) if done is SUCCESS else done
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._stop()
@@ -107,9 +110,30 @@ class PipelineNode(LifecycleNode):
         self.diagnostics.error = ""
         return SUCCESS
 
+    def _refuse_wrong_transitions(self) -> None:
+        """Answer a transition that the state does not have, such as to activate an active node; rclpy would raise."""
+        service = self._service_change_state
+        change = service.callback
+
+        def answer(request: Any, response: Any) -> Any:
+            try:
+                return change(request, response)
+            except RCLError:
+                wanted = request.transition.label or f"number {request.transition.id}"
+                self.get_logger().warning(f"there is no transition {wanted} in the state {self.lifecycle_state}")
+                response.success = False
+                return response
+
+        service.callback = answer
+
+    @property
+    def lifecycle_state(self) -> str:
+        """Such as 'inactive'."""
+        return str(self._state_machine.current_state[1])
+
     def _start_by_itself(self) -> None:
         self._starter.cancel()
-        if self.trigger_configure() is SUCCESS:
+        if self.lifecycle_state == "unconfigured" and self.trigger_configure() is SUCCESS:
             self.trigger_activate()
 
     def _configure(self) -> None:
@@ -245,7 +269,7 @@ class PipelineNode(LifecycleNode):
     # ---- diagnostics
 
     def _status(self) -> Mapping[str, str | int | float]:
-        lifecycle = {"lifecycle": self._state_machine.current_state[1]}
+        lifecycle = {"lifecycle": self.lifecycle_state}
         if self.pipeline is None or self._upgrades is None:
             return lifecycle
         return {**lifecycle, **self.pipeline.status(), "engine_build": self._upgrades.progress}
@@ -266,6 +290,19 @@ class PipelineNode(LifecycleNode):
         super().destroy_node()
 
 
+def _refusing_the_impossible(change: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """The service of transitions, answering no to one that the state does not have; rclpy's ends the process."""
+
+    def answer(request: Any, response: Any) -> Any:
+        try:
+            return change(request, response)
+        except RCLError:  # rcl has logged which
+            response.success = False
+            return response
+
+    return answer
+
+
 def spin(node: PipelineNode) -> None:
     """Serve a node until its context is shut down.
 
@@ -276,6 +313,12 @@ def spin(node: PipelineNode) -> None:
     executor = SingleThreadedExecutor(context=node.context)
     executor.add_node(node)
     try:
-        executor.spin()
+        while node.context.ok():
+            try:
+                executor.spin()
+            except ExternalShutdownException:
+                raise
+            except Exception as error:  # such as an answer to a client that is gone
+                node.get_logger().error("".join(traceback.format_exception(error)), throttle_duration_sec=5.0)
     finally:
         executor.shutdown()

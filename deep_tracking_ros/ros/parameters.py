@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NodeParameters:
-    """Parameters that every node of a pipeline has. They are read when the node is activated."""
+    """Parameters that every node of a pipeline has. Read when the node is activated; `AT_START` when it starts."""
 
     image_transport: str = parameter(
         "raw", "Which images to subscribe to; compressed ones are at image/compressed.", choices=("raw", "compressed")
@@ -51,6 +51,10 @@ class NodeParameters:
     )
 
 
+AT_START = ("autostart", "diagnostics_period")
+"""Parameters that cannot be changed while the node runs."""
+
+
 class DeclaredParameters:
     """Parameter dataclasses as parameters of a node, which may be set at any time and are checked then."""
 
@@ -67,12 +71,13 @@ class DeclaredParameters:
         self._known: dict[str, Parameter] = {p.name: p for kind in kinds for p in declared(kind)}
         try:
             for known in self._known.values():
-                node.declare_parameter(known.name, known.default, descriptor(known, read_only=False))
+                node.declare_parameter(known.name, known.default, descriptor(known, read_only=known.name in AT_START))
         except InvalidParameterValueException as error:
             raise InvalidRequestError(str(error)) from None
         for kind in kinds:
             self.read(kind)
         node.add_on_set_parameters_callback(self._check)
+        node.add_post_set_parameters_callback(self._tell)
 
     def read(self, kind: type) -> Any:
         """An instance of one of the dataclasses with the values of now."""
@@ -88,3 +93,10 @@ class DeclaredParameters:
                 except InvalidRequestError as error:
                     return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
+
+    def _tell(self, changed: Sequence[Any]) -> None:
+        """Say when a change will be noticed."""
+        for new in changed:
+            if new.name in self._known:
+                when = "activated" if new.name in {p.name for p in declared(NodeParameters)} else "configured"
+                self._node.get_logger().info(f"{new.name} is {new.value!r} from when the node is next {when}")

@@ -189,6 +189,21 @@ def test_parameters_are_described_and_checked(rig):
         assert words in answer.reason
 
 
+def test_changes_are_told_and_what_counts_at_the_start_only_is_read_only(rig):
+    assert rig.set_parameter("max_targets", 16).successful
+    rig.wait(lambda: "max_targets is 16 from when the node is next configured" in rig.process.text())
+    assert rig.set_parameter("image_depth", 5).successful
+    rig.wait(lambda: "image_depth is 5 from when the node is next activated" in rig.process.text())
+    assert not rig.set_parameter("autostart", False).successful
+
+
+def test_a_transition_that_the_state_does_not_have_is_refused(rig):
+    assert not rig.change("activate")
+    assert not rig.change("cleanup")
+    rig.wait(lambda: "there is no transition number 3 in the state active" in rig.process.text())
+    assert rig.state() == "active"
+
+
 def endpoints(rig):
     """Names of all that the node has in the graph."""
     node, name = rig.node, rig.name.strip("/")
