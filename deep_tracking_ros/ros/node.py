@@ -290,19 +290,6 @@ class PipelineNode(LifecycleNode):
         super().destroy_node()
 
 
-def _refusing_the_impossible(change: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    """The service of transitions, answering no to one that the state does not have; rclpy's ends the process."""
-
-    def answer(request: Any, response: Any) -> Any:
-        try:
-            return change(request, response)
-        except RCLError:  # rcl has logged which
-            response.success = False
-            return response
-
-    return answer
-
-
 def spin(node: PipelineNode) -> None:
     """Serve a node until its context is shut down.
 
