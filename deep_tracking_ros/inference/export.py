@@ -22,11 +22,12 @@ OPSET = 17
 
 
 def export_onnx(network: Network, path: Path) -> None:
-    """Write the ONNX file of a network.
+    """Write the ONNX file of a network, exported from its torch module or its own.
 
-    Raises `EngineError` where the module cannot be exported or the graph does not have the declared inputs and outputs.
+    Raises `EngineError` where the module cannot be exported, the network's file cannot be read, or the graph does not
+    have the declared inputs and outputs.
     """
-    path.write_bytes(_export(network))
+    path.write_bytes(_export(network) if network.onnx is None else _own(network))
 
 
 def onnx_model(network: Network, cache: EngineCache, log: Log | None = None) -> bytes:
@@ -35,13 +36,19 @@ def onnx_model(network: Network, cache: EngineCache, log: Log | None = None) -> 
     Raises `EngineError` as `export_onnx` does, or where the network's file cannot be read.
     """
     if network.onnx is not None:
-        try:
-            model = network.onnx.read_bytes()
-        except OSError as error:
-            raise EngineError(f"cannot read the ONNX file of network {network.name!r}: {error}") from error
-        check_graph(network, model)
-        return model
+        return _own(network)
     return cache.fetch(onnx_key(network), lambda: _export(network), log)
+
+
+def _own(network: Network) -> bytes:
+    """The ONNX file that a network comes as."""
+    assert network.onnx is not None
+    try:
+        model = network.onnx.read_bytes()
+    except OSError as error:
+        raise EngineError(f"cannot read the ONNX file of network {network.name!r}: {error}") from error
+    check_graph(network, model)
+    return model
 
 
 def onnx_key(network: Network) -> Key:

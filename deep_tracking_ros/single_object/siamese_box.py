@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from deep_tracking_ros.errors import ModelError
 from deep_tracking_ros.geometry.boxes import check_box, cxcywh_to_xyxy, xyxy_to_cxcywh
-from deep_tracking_ros.geometry.crops import context_side, crop, crop_to_image
+from deep_tracking_ros.geometry.crops import context_side, crop, crop_to_image, whole_windows
 from deep_tracking_ros.inference.engine import Engine, Network, TensorSpec
 from deep_tracking_ros.models.store import Model
 from deep_tracking_ros.single_object.parts.box_selection import (
@@ -129,7 +129,7 @@ class SiameseBoxTracker(SingleObjectTracker):
         ours = [cast(SiameseBoxTarget, target) for target in targets]
         p = self.parameters
         last = xyxy_to_cxcywh(np.stack([target.box for target in ours]))
-        centres, sides = last[:, :2], self._template_sides(last) * np.float32(p.search_scale)
+        centres, sides = whole_windows(last[:, :2], self._template_sides(last) * np.float32(p.search_scale))
         crops = crop(image, centres, sides, p.search_size)
         features = np.stack([target.features for target in ours])
         logits, distances = self._batches(self.engines[1], crops=crops, features=features)

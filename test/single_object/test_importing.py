@@ -200,4 +200,40 @@ def test_import_from_the_command_line(pair, tmp_path):
     assert "--head" in str(missing.exception)
     done = CliRunner().invoke(app, [*call, "--head", head, "--name", "mine"])
     assert done.exit_code == 0, done.output
-    assert find_model(str(tmp_path / "models" / "mine")).card.name == "mine"
+    folder = tmp_path / "models" / "mine"
+    assert find_model(str(folder)).card.name == "mine"
+    exported = CliRunner().invoke(app, ["export", str(folder), str(tmp_path / "out")])
+    assert exported.exit_code == 0, exported.output
+    assert (tmp_path / "out" / "siamese_box_search.onnx").read_bytes() == (folder / "search.onnx").read_bytes()
+
+
+def test_calibrate_from_the_command_line(pair, tmp_path):
+    """On clips that the tracker follows, a high confidence becomes a high score; the card keeps what it was."""
+    from deep_tracking_ros.cli.models import app
+
+    rng = np.random.default_rng(0)
+    for number, colour in enumerate([(20, 30, 230), (230, 60, 20)]):
+        clip = tmp_path / "video" / f"clip{number}"
+        (clip / "img").mkdir(parents=True)
+        boxes = []
+        for frame in range(14):
+            image = np.full((160, 240, 3), (110, 120, 100), np.uint8) + rng.integers(0, 5, (160, 240, 1)).astype(
+                np.uint8
+            )
+            left, top = 60 + 3 * frame, 50 + 2 * frame
+            image[top : top + 32, left : left + 32] = colour
+            cv2.imwrite(str(clip / "img" / f"{frame:04d}.png"), image)
+            boxes.append(f"{left},{top},32,32")
+        (clip / "boxes.txt").write_text("\n".join(boxes) + "\n")
+    model = import_public("nanotrack_v2", *pair, tmp_path / "models", "tiny")
+    command = ["calibrate", str(model.folder), "--video", str(tmp_path / "video")]
+    unknown = CliRunner().invoke(app, [*command, "--clips", "clip0,clip9"])
+    assert "clip9" in str(unknown.exception)
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    card = find_model(str(model.folder)).card
+    assert card.results["calibration"]["clips"] == ["clip0", "clip1"]
+    assert card.results["calibration"]["frames_without_target"] > 0
+    curve = Calibration.from_card(card.calibration)
+    assert curve(10) > 0.5 > curve(-10)
+    assert card.origin == model.card.origin
