@@ -27,11 +27,13 @@ def scene():
     """A textured square of 48 px on another texture: picture(x, y) with its centre at x, y, and the true box."""
     background, square = texture(1, 320, 240, 24), texture(2, 48, 48, 8)
 
-    def picture(x, y, scale=1.0):
-        side = 48 * scale
-        matrix = np.array([[scale, 0, x - (side - scale) / 2], [0, scale, y - (side - scale) / 2]])
+    def picture(x, y, scale=1.0, stretch=1.0):
+        scales = np.array([scale * stretch, scale])
+        offsets = np.array([x, y]) - 47 / 2 * scales
+        matrix = np.array([[scales[0], 0, offsets[0]], [0, scales[1], offsets[1]]])
         image = background.copy()
         cv2.warpAffine(square, matrix, (320, 240), dst=image, borderMode=cv2.BORDER_TRANSPARENT)
-        return image, np.array([x - side / 2, y - side / 2, x + side / 2, y + side / 2], np.float32)
+        half = 24 * scales
+        return image, np.array([x - half[0], y - half[1], x + half[0], y + half[1]], np.float32)
 
     return picture

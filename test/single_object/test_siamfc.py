@@ -33,6 +33,18 @@ def test_a_moving_square_is_followed(tracker, scene):
     assert min(scores) > 0.5
 
 
+@pytest.mark.parametrize(("scale", "stretch"), [(1.7, 1.0), (0.6, 1.0), (1.0, 1.6), (1.3, 0.6)])
+def test_changes_of_scale_and_aspect_are_followed(tracker, scene, scale, stretch):
+    """Over 24 frames to the given scale and aspect, and 6 more in which nothing changes: sizes must not run away."""
+    image, truth = scene(160, 120)
+    (target,) = tracker.start(image, truth[None])
+    for step in range(1, 31):
+        share = min(step / 24, 1)
+        image, truth = scene(160, 120, scale**share, stretch**share)
+        (estimate,) = tracker.track(image, [target])
+    assert iou(estimate.box, truth) > 0.7
+
+
 def test_score_falls_when_the_target_is_gone(tracker, scene):
     image, truth = scene(150, 120)
     (target,) = tracker.start(image, truth[None])
@@ -194,9 +206,9 @@ def test_torch_and_onnxruntime_agree(model, tracker, scene):
         np.testing.assert_allclose(tracker.track(picture, ours)[0].box, other.track(picture, theirs)[0].box, atol=0.05)
 
 
-def test_a_peak_between_cells_is_found_between_them(tracker):
+def test_a_peak_between_cells_is_found_between_them(model):
     """Equal responses in two neighbouring cells and two neighbouring scales give the place and scale in the middle."""
-    tracker = make_tracker(dataclasses.replace(tracker_model(tracker), card=free(tracker.card)), backend="torch")
+    tracker = make_tracker(dataclasses.replace(model, card=free(model.card)), backend="torch")
     cells = tracker.window.shape[0]
     middle = cells // 2
     response = np.full((9, cells, cells), -50.0, np.float32)
@@ -207,12 +219,6 @@ def test_a_peak_between_cells_is_found_between_them(tracker):
     np.testing.assert_allclose(shift, [12, 0], atol=1e-3)
     np.testing.assert_allclose(scale, [tracker.step / 2, 0], atol=1e-4)
     assert raw == pytest.approx(6.0)
-
-
-def tracker_model(tracker):
-    from deep_tracking_ros.models.store import find_model
-
-    return find_model(tracker.card.name)
 
 
 def free(card):
