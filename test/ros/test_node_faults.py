@@ -1,0 +1,63 @@
+"""What callers do wrong to a node, each in a process of its own, must not end it."""
+
+import pytest
+
+pytest.importorskip("rclpy", reason="ROS 2 is not on this machine: . scripts/env.sh")
+pytest.importorskip("deep_tracking_ros.msg", reason="the interfaces are not built: make setup")
+
+import subprocess
+import sys
+
+from rig import running
+
+pytestmark = pytest.mark.ros
+
+VANISHING = """
+import sys, rclpy
+from deep_tracking_ros.ros.interfaces import message_class
+kind = message_class("deep_tracking_ros/srv/ClearTargets")
+rclpy.init()
+node = rclpy.create_node("vanishing")
+client = node.create_client(kind, "single_object_tracker/clear_targets")
+assert client.wait_for_service(10.0)
+for _ in range(50):
+    client.call_async(kind.Request())
+node.destroy_client(client)
+if sys.argv[1] == "destroyed":
+    node.destroy_node()
+    rclpy.shutdown()
+else:
+    import os, signal
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def domain():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ROS_DOMAIN_ID", "61")
+        patch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+        yield
+
+
+def test_an_impossible_transition_is_refused(tmp_path):
+    with running(tmp_path) as (rig, _):
+        rig.ready()
+        for transition in ("configure", "cleanup", "activate"):
+            assert not rig.change(transition)
+        assert rig.state() == "active"
+        rig.show()
+        assert rig.change("deactivate")
+        assert not rig.change("deactivate")
+        assert rig.change("activate")
+        rig.show()
+
+
+@pytest.mark.parametrize("way", ["destroyed", "killed"])
+def test_callers_that_do_not_wait_for_their_answer(tmp_path, way):
+    with running(tmp_path) as (rig, _):
+        rig.ready()
+        for _ in range(3):
+            subprocess.run([sys.executable, "-c", VANISHING, way], check=way == "destroyed", timeout=30)
+            rig.show()
+        assert rig.clear_targets().success
