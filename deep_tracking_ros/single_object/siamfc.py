@@ -47,7 +47,7 @@ class SiamFCTracking:
     sure: float = 2.0  # presence, a logit, below which size and kernels stay as they are
     recent: float = 0.0  # share of the mean of recent pictures in the kernels, the rest is the first picture; 0 to 1
     recent_rate: float = 0.2  # weight of a new picture in that mean
-    recent_every: int = 3  # frames between the pictures that go into it
+    recent_every: int = 4  # frames between the pictures that go into it
 
     @classmethod
     def from_card(cls, values: dict[str, Any]) -> SiamFCTracking:
@@ -91,7 +91,7 @@ def networks(model: Model) -> tuple[Network, Network]:
         from deep_tracking_ros.single_object.siamfc_network import SiamFC
         from deep_tracking_ros.single_object.siamfc_network import part as part_of
 
-        network = SiamFC(channels, kernel, exemplar, search, step)
+        network = SiamFC(channels, kernel, exemplar, step)
         load_weights(network, model)
         return part_of(network, part)  # type: ignore[arg-type]
 

@@ -49,11 +49,10 @@ class SiamFC(nn.Module):
         channels: width of the embedding.
         kernel: side of the kernels, cells.
         exemplar: side of the exemplar crop, px; it shows the target with the context of section 2.4.
-        search: side of the search crop, px, at the same scale.
         step: logarithm of the scale step of the kernel bank.
     """
 
-    def __init__(self, channels: int, kernel: int, exemplar: int, search: int, step: float) -> None:
+    def __init__(self, channels: int, kernel: int, exemplar: int, step: float) -> None:
         super().__init__()
         self.kernel, self.step = kernel, step
         self.embedding = Embedding(channels)

@@ -29,8 +29,10 @@ from deep_tracking_ros.training.pictures import load_pictures
 from deep_tracking_ros.training.samples import CutSettings, Sample, cut
 from deep_tracking_ros.training.views import Pair
 
-PARAMETERS: Mapping[str, Any] = {"channels": 96, "kernel": 10, "exemplar": 112, "search": 224, "step": 0.15}
-"""Of the network: width of the embedding, side of a kernel in cells, sides of the crops in px, log of a scale step."""
+PARAMETERS: Mapping[str, Any] = {"channels": 96, "kernel": 10, "exemplar": 112, "search": 208, "step": 0.15}
+"""Of the model: width of the embedding, side of a kernel in cells, sides of the crops in px, log of a scale step."""
+SEARCH = 224
+"""Side of the search crops in training, px: a little larger than in tracking, more background to tell apart."""
 GRID: Mapping[str, tuple[float, ...]] = {
     "scale_rate": (1.0, 0.7),
     "recent": (0.0, 0.5),
@@ -55,7 +57,7 @@ class SiamFCTask:
 
     images: tuple[str, ...]
     videos: tuple[str, ...]
-    parameters: Mapping[str, Any]  # of `SiamFC`
+    parameters: Mapping[str, Any]  # of the model's card
     holdout: tuple[str, ...] = ()
     seed: int = 0
     cache_features: bool = True  # samples hold features of the frozen first blocks, not crops: pays without a GPU
@@ -66,7 +68,7 @@ class SiamFCTask:
 
     @property
     def fields(self) -> Mapping[str, tuple[tuple[int, ...], DTypeLike]]:
-        sides = {"exemplar": int(self.parameters["exemplar"]), "search": int(self.parameters["search"])}
+        sides = {"exemplar": int(self.parameters["exemplar"]), "search": SEARCH}
         if self.cache_features:
             crops: dict[str, tuple[tuple[int, ...], DTypeLike]] = {
                 name: ((side // STRIDE, side // STRIDE, backbone.EARLY_CHANNELS), np.float16)
@@ -80,10 +82,8 @@ class SiamFCTask:
     def producer(self, worker: int, first: int) -> Callable[[], Arrays]:
         clips = ClipSet(split(load_clips(self.videos), self.holdout)[0]) if self.videos else ClipSet()
         sampler = PairSampler(load_pictures(self.images), clips, self.pairs, self.seed + 1000 * worker)
-        settings = CutSettings(
-            template_size=int(self.parameters["exemplar"]), search_size=int(self.parameters["search"]),
-            context=CONTEXT, scale=0.2, box_noise=0.0,
-        )  # fmt: skip
+        exemplar = int(self.parameters["exemplar"])
+        settings = CutSettings(exemplar, SEARCH, CONTEXT, scale=0.2, box_noise=0.0)
         sampler.index = first
         early = _early() if self.cache_features else None
         cv2.setNumThreads(1)
@@ -99,7 +99,7 @@ class SiamFCTask:
         return make
 
     def network(self) -> nn.Module:
-        network = SiamFC(**self.parameters)
+        network = SiamFC(**{key: value for key, value in self.parameters.items() if key != "search"})
         network.embedding.backbone.load_state_dict(backbone.imagenet_state())
         network.embedding.backbone.early.requires_grad_(False)
         return network
@@ -120,8 +120,7 @@ class SiamFCTask:
         assert isinstance(network, SiamFC)
         exemplar, search = (self._embed(network, batch[name]) for name in ("exemplar", "search"))
         responses, presence = network.compare(search, network.kernels(exemplar, batch["size"]))
-        crop = int(self.parameters["search"])
-        return losses(responses, presence, batch["size"], batch["target"], batch["positive"], crop, network.step)
+        return losses(responses, presence, batch["size"], batch["target"], batch["positive"], SEARCH, network.step)
 
     def _embed(self, network: SiamFC, crops: Tensor) -> Tensor:
         if self.cache_features:

@@ -51,7 +51,7 @@ def test_the_middle_member_is_the_middle_of_the_features():
 
 
 def test_box_weights_follow_the_box():
-    network = SiamFC(8, 10, 112, 224, 0.15)
+    network = SiamFC(8, 10, 112, 0.15)
     weights = network.box_weights(torch.tensor([[32.0, 72.0]]))[0, 4].detach()
     inside = torch.sigmoid(network.context).item()
     assert weights[5, 5] > 0.95
@@ -64,7 +64,7 @@ def test_box_weights_follow_the_box():
 def test_kernels_are_weighted_means():
     """A search region that shows the exemplar itself has cosine 1 with the middle kernel, at the middle only."""
     torch.manual_seed(1)
-    network = SiamFC(16, 10, 112, 224, 0.15).eval()
+    network = SiamFC(16, 10, 112, 0.15).eval()
     features = torch.nn.functional.normalize(torch.randn(1, 16, 28, 28), dim=1)
     with torch.no_grad():
         kernels = network.kernels(features[:, :, 7:21, 7:21], torch.tensor([[56.0, 56.0]]))
