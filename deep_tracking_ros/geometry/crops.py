@@ -12,6 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from deep_tracking_ros.types import FloatArray
 
+LARGEST_CUT = 4
+"""Windows of whole pixels up to this many times their crop are cut by resizing; larger ones would copy too much."""
+
 
 def context_side(boxes: ArrayLike, context: float = 0.5) -> FloatArray:
     """Side of the exemplar's square crop, px: sqrt((w + p)(h + p)) with p = context * (w + h).
@@ -40,7 +43,7 @@ def whole_windows(centres: ArrayLike, sides: ArrayLike) -> tuple[FloatArray, Flo
     """
     c, s = np.asarray(centres, np.float64), np.asarray(sides, np.float64)
     size = np.maximum(np.rint(s), 1)
-    edge = np.rint(c - size / 2 + 0.5)  # pixels lie around whole numbers, their edges between
+    edge = np.rint(c - size / 2 + 0.5)
     return (edge - 0.5 + size / 2).astype(np.float32), size.astype(np.float32)
 
 
@@ -66,16 +69,22 @@ def crop(
     s = np.broadcast_to(s.reshape(len(c), -1), (len(c), 2))
     if out is None:
         out = np.empty((len(c), output, output, image.shape[2]), np.uint8)
-    border: tuple[float, ...] = ()
+    height, width = image.shape[:2]
+    edges = np.concatenate([c - s / 2, c + s / 2], 1) + 0.5  # pixels lie around whole numbers, their edges between
+    left, top, right, bottom = np.rint(edges).astype(int).T
+    inside = (left >= 0) & (top >= 0) & (right <= width) & (bottom <= height)
+    border = (0.0,) * image.shape[2] if inside.all() else cv2.mean(image)[: image.shape[2]]
+    whole = (np.abs(edges - np.rint(edges)).max(1) < 1e-3) & (s.max(1) <= LARGEST_CUT * output)
+    whole &= (right > 0) & (bottom > 0) & (left < width) & (top < height)
     for i in range(len(c)):
-        left, top = np.rint(c[i] - s[i] / 2 + 0.5).astype(int)
-        right, bottom = np.rint(c[i] + s[i] / 2 + 0.5).astype(int)
-        height, width = image.shape[:2]
-        whole = np.abs((left, top, right, bottom) - np.concatenate([c[i] - s[i] / 2, c[i] + s[i] / 2]) - 0.5).max()
-        if whole < 1e-3 and left >= 0 and top >= 0 and right <= width and bottom <= height:
-            cv2.resize(image[top:bottom, left:right], (output, output), dst=out[i])
+        if whole[i]:
+            part = image[max(top[i], 0) : bottom[i], max(left[i], 0) : right[i]]
+            if not inside[i]:
+                above, below = max(int(-top[i]), 0), max(int(bottom[i]) - height, 0)
+                before, behind = max(int(-left[i]), 0), max(int(right[i]) - width, 0)
+                part = cv2.copyMakeBorder(part, above, below, before, behind, cv2.BORDER_CONSTANT, value=border)
+            cv2.resize(part, (output, output), dst=out[i])
             continue
-        border = border or cv2.mean(image)[: image.shape[2]]
         scale = s[i] / output
         # image = scale * (crop + 0.5) - 0.5 + (centre - side / 2 + 0.5), for both axes
         offset = c[i] - s[i] / 2 + scale / 2
