@@ -6,6 +6,8 @@ through the same functions, so both see the same pixels.
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -78,12 +80,12 @@ def crop(
     whole &= (right > 0) & (bottom > 0) & (left < width) & (top < height)
     for i in range(len(c)):
         if whole[i]:
-            part = image[max(top[i], 0) : bottom[i], max(left[i], 0) : right[i]]
+            window: NDArray[Any] = image[max(top[i], 0) : bottom[i], max(left[i], 0) : right[i]]
             if not inside[i]:
                 above, below = max(int(-top[i]), 0), max(int(bottom[i]) - height, 0)
                 before, behind = max(int(-left[i]), 0), max(int(right[i]) - width, 0)
-                part = cv2.copyMakeBorder(part, above, below, before, behind, cv2.BORDER_CONSTANT, value=border)
-            cv2.resize(part, (output, output), dst=out[i])
+                window = cv2.copyMakeBorder(window, above, below, before, behind, cv2.BORDER_CONSTANT, value=border)
+            cv2.resize(window, (output, output), dst=out[i])
             continue
         scale = s[i] / output
         # image = scale * (crop + 0.5) - 0.5 + (centre - side / 2 + 0.5), for both axes
