@@ -16,12 +16,12 @@ from deep_tracking_ros.models.card import ModelCard
 from deep_tracking_ros.models.store import Model
 from deep_tracking_ros.single_object.golden import golden_arrays
 from deep_tracking_ros.single_object.registry import make_tracker
+from deep_tracking_ros.training.calibrating import calibrated
 from deep_tracking_ros.training.clips import ClipSet
-from deep_tracking_ros.training.validation import Passes, calibrate, passes
+from deep_tracking_ros.training.validation import Passes, passes
 
-# Before calibration the score is the plain sigmoid of the network's confidence.
-_LOGITS = np.linspace(-24, 24, 193)
-SIGMOID = {"raw": _LOGITS.tolist(), "probability": (1 / (1 + np.exp(-_LOGITS))).tolist()}
+UNCALIBRATED = {"raw": [-20.0, 20.0], "probability": [0.0, 1.0]}
+"""A score that only orders, of a model for which no clips were held out."""
 
 Log = Callable[[str], None]
 
@@ -64,57 +64,36 @@ def finish(
     folder.mkdir(parents=True, exist_ok=True)
     save_network(weights, folder / "model.safetensors")
     tracking = {key: values[0] for key, values in grid.items()}
-    thresholds = {"tracked": 0.5, "lost": 0.2}
     results: dict[str, Any] = {"validation": "none: no clips were held out, the score is not calibrated"}
-    card = dataclasses.replace(card, tracking=tracking, calibration=SIGMOID, thresholds=thresholds, results=results)
-    model = write_card(card, folder)
+    model = write_card(
+        dataclasses.replace(
+            card, tracking=tracking, calibration=UNCALIBRATED, thresholds={"tracked": 0.5, "lost": 0.2}, results=results
+        ),
+        folder,
+    )
     if clips.clips:
-        tracking, auc = choose(model, clips, tracking, grid, log)
-        model = write_card(dataclasses.replace(card, tracking=tracking), folder)
-        result = passes(make_tracker(model, threads=1), clips)
-        trust = calibrate(_raw(result), result)
-        log(f"AUC {auc:.3f} on {len(clips.clips)} held-out clips; calibration error {trust.error:.3f}")
-        results = {
-            "validation": {
-                "clips": sorted({clip.name for clip in clips.clips}),
-                "auc": round(result.auc(), 4),
-                "auc_by_clip": {name: round(value, 3) for name, value in result.by_clip().items()},
-                "frames": len(result.score),
-                "frames_without_target": int((~result.present).sum()),
-                "calibration_error": round(trust.error, 4),
-                "false_alarm_rate": round(trust.false_alarms, 4),
-                "missed_rate": round(trust.missed, 4),
-            }
-        }
-        curve = {"raw": _rounded(trust.curve.raw), "probability": _rounded(trust.curve.probability)}
-        thresholds = {"tracked": round(trust.tracked, 3), "lost": round(trust.lost, 3)}
-        card = dataclasses.replace(
-            card, tracking=tracking, calibration=curve, thresholds=thresholds, results=results
-        )  # fmt: skip
-        model = write_card(card, folder)
+        tracking, result = choose(model, clips, tracking, grid, log)
+        by_clip = {name: round(value, 3) for name, value in result.by_clip().items()}
+        results = {"validation": {"auc": round(result.auc(), 4), "auc_by_clip": by_clip}}
+        model = write_card(dataclasses.replace(model.card, tracking=tracking, results=results), folder)
+        model = write_card(calibrated(model, clips), folder)
+        error = model.card.results["calibration"]["calibration_error"]
+        log(f"AUC {result.auc():.3f} on {len(clips.clips)} held-out clips; calibration error {error:.3f}")
     np.savez_compressed(folder / "golden.npz", **golden_arrays(model))  # type: ignore[arg-type]
     return model
 
 
 def choose(
     model: Model, clips: ClipSet, tracking: Mapping[str, float], grid: Mapping[str, tuple[float, ...]], log: Log
-) -> tuple[dict[str, float], float]:
-    """The best run-time settings on held-out clips, one key after the other, and their AUC."""
-    best, best_auc = dict(tracking), -1.0
+) -> tuple[dict[str, float], Passes]:
+    """The best run-time settings on held-out clips, one key after the other, and what they gave."""
+    best: tuple[dict[str, float], Passes] | None = None
     for key, value in itertools.chain([("", 0.0)], ((k, v) for k, values in grid.items() for v in values[1:])):
-        trial = {**best, key: value} if key else dict(best)
+        trial = {**(best[0] if best else tracking), **({key: value} if key else {})}
         tried = Model(model.folder, dataclasses.replace(model.card, tracking=trial))
-        auc = passes(make_tracker(tried, threads=1), clips, absent=False).auc()
-        log(f"  {' '.join(f'{k}={v:g}' for k, v in trial.items())}: AUC {auc:.4f}")
-        if auc > best_auc + 0.001:  # not for noise
-            best, best_auc = trial, auc
-    return best, best_auc
-
-
-def _raw(result: Passes) -> Any:
-    """Confidence before calibration, out of scores made by `SIGMOID`."""
-    return np.interp(result.score, SIGMOID["probability"], SIGMOID["raw"]).astype(np.float32)
-
-
-def _rounded(values: Any) -> list[float]:
-    return [round(float(value), 4) for value in values]
+        result = passes(make_tracker(tried, threads=1), clips, absent=False)
+        log(f"  {' '.join(f'{k}={v:g}' for k, v in trial.items())}: AUC {result.auc():.4f}")
+        if best is None or result.auc() > best[1].auc() + 0.001:  # not for noise
+            best = trial, result
+    assert best is not None
+    return best

@@ -39,17 +39,20 @@ class Passes:
         }
 
 
-def passes(tracker: SingleObjectTracker, clips: ClipSet, every: int = 12, absent: bool = True) -> Passes:
+def passes(
+    tracker: SingleObjectTracker, clips: ClipSet, every: int = 12, absent: bool = True, strides: tuple[int, ...] = (1,)
+) -> Passes:
     """Follow each clip forwards and backwards from several frames, and where ``absent`` into clips of other videos.
 
     Every pass starts at a true box and ends with the clip or, where ``absent``, with 6 frames of another video, in
-    which the target is not.
+    which the target is not. ``strides`` other than 1 leave frames out, as a slower camera would: targets then move
+    and change more from one frame to the next.
     """
     names: list[str] = []
     rows: list[tuple[int, float, float, bool]] = []
     for index, clip in enumerate(clips.clips):
         other = next((c for c in (*clips.clips[index + 1 :], *clips.clips[:index]) if c.video != clip.video), None)
-        for order in _orders(clip, every):
+        for order in (order for stride in strides for order in _orders(clip, every, stride)):
             number = len(names)
             names.append(clip.name)
             view = clips.view(clip, order[0])
@@ -70,12 +73,12 @@ def passes(tracker: SingleObjectTracker, clips: ClipSet, every: int = 12, absent
     )  # fmt: skip
 
 
-def _orders(clip: Clip, every: int) -> Iterator[list[int]]:
+def _orders(clip: Clip, every: int, stride: int) -> Iterator[list[int]]:
     """Frame numbers of the passes of a clip: on from every n-th frame, and back from its last one."""
     seen = clip.seen()
     for start in range(0, len(seen) - 5, every):
-        yield list(range(int(seen[start]), len(clip.frames)))
-    yield list(range(int(seen[-1]), -1, -1))
+        yield list(range(int(seen[start]), len(clip.frames), stride))
+    yield list(range(int(seen[-1]), -1, -stride))
 
 
 @dataclass(frozen=True, eq=False)
