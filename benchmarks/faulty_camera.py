@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -187,22 +188,26 @@ class FaultyCamera:
 def main() -> None:
     import cv2
     import rclpy
-    from rclpy.executors import ExternalShutdownException
+    from rclpy.signals import SignalHandlerOptions
 
     parser = argparse.ArgumentParser("python -m benchmarks.faulty_camera", description=__doc__)
     parser.add_argument("--rate", type=float, default=0.1, help="share of faults among all that is done")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--size", type=int, nargs=2, default=SIZES[0], metavar=("W", "H"), help="at the start, px")
+    parser.add_argument("--encoding", choices=ENCODINGS, default=ENCODINGS[0], help="at the start")
     parser.add_argument("--best-effort", action="store_true")
     parser.add_argument("--compressed", action="store_true")
     parser.add_argument("--log", type=Path, required=True, help="file that gets a line for each fault")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
-    rclpy.init(args=[])
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which shells have background jobs ignore
     node = rclpy.create_node("camera")
     camera = FaultyCamera(
         node, reliable=not arguments.best_effort, compressed=arguments.compressed, seed=arguments.seed
     )
-    with suppress(KeyboardInterrupt, ExternalShutdownException):
+    camera.size, camera.encoding = tuple(arguments.size), arguments.encoding
+    with suppress(KeyboardInterrupt):
         camera.run(arguments.rate, arguments.log)
 
 

@@ -76,6 +76,7 @@ class TrackerClient:
 
         self.node, self.name = node, name
         self.results: list[Any] = []
+        self.deactivated = 0  # times
         kind = message_class("deep_tracking_ros/msg/TrackedBoxArray")
         node.create_subscription(kind, f"{name}/boxes", self._take, 100)
         self.action = ActionClient(node, message_class("deep_tracking_ros/action/TrackObject"), f"{name}/track_object")
@@ -111,7 +112,9 @@ class TrackerClient:
 
         id_ = getattr(Transition, f"TRANSITION_{transition.upper()}")
         request = ChangeState.Request(transition=Transition(id=id_))
-        return bool(self.call("lifecycle_msgs/srv/ChangeState", "change_state", request).success)
+        done = bool(self.call("lifecycle_msgs/srv/ChangeState", "change_state", request).success)
+        self.deactivated += done and transition == "deactivate"
+        return done
 
     def set_parameter(self, name: str, value: object) -> bool:
         from rcl_interfaces.srv import SetParameters
@@ -154,8 +157,8 @@ class TrackerClient:
 class Operator:
     """Does one thing by chance at each `act`; ``failures`` has a sentence for each answer that is not as it must be."""
 
-    def __init__(self, client: TrackerClient, choice: random.Random) -> None:
-        self.client, self._choice = client, choice
+    def __init__(self, client: TrackerClient, watch: DiagnosticsWatch, choice: random.Random) -> None:
+        self.client, self._watch, self._choice = client, watch, choice
         self.done: Counter[str] = Counter()
         self.failures: list[str] = []
         self._overlay: Any = None
@@ -307,13 +310,18 @@ class Operator:
         self._expect(self.client.change("activate"), "activate")
 
     def whole_cycle(self) -> None:
-        for transition in ("deactivate", "cleanup", "configure", "activate"):
+        self._clean_up()
+        for transition in ("configure", "activate"):
             self._expect(self.client.change(transition), transition)
+
+    def _clean_up(self) -> None:
+        self._expect(self.client.change("deactivate"), "deactivate")
+        self._watch.newest(self.client)  # the pipeline's counts end here
+        self._expect(self.client.change("cleanup"), "cleanup")
 
     def failing_configure(self) -> None:
         """A model that is not there: configure fails, and succeeds when the model is back."""
-        for transition in ("deactivate", "cleanup"):
-            self._expect(self.client.change(transition), transition)
+        self._clean_up()
         self._expect(self.client.set_parameter("model", "no_such_model"), "set the model")
         self._expect(not self.client.change("configure"), "configure without a model fails")
         self._expect(self.client.set_parameter("model", "siamfc"), "set the model back")
