@@ -1,0 +1,102 @@
+"""Which track goes with which detection in space: gating by distance, cost by overlap or distance, who takes whom."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from deep_tracking_ros.geometry.boxes3d import Array, centre_distance, giou, iou
+from deep_tracking_ros.multi_object.parts.assignment import SMALL, Indices, assign_pairs
+
+COSTS = {"giou": lambda a, b: 1 - giou(a, b), "iou": lambda a, b: 1 - iou(a, b), "distance": centre_distance}
+"""What a pair costs: 0 for equal boxes; up to 2 (giou), up to 1 (iou), or metres."""
+
+
+def associate(
+    tracks: Array,
+    detections: Array,
+    track_kinds: NDArray[np.intp],
+    detection_kinds: NDArray[np.intp],
+    *,
+    cost: str,
+    limit: float,
+    gate: float,
+    greedy: bool,
+) -> Indices:
+    """(K, 2) pairs of track and detection of the same kind, each at most once.
+
+    Args:
+        tracks, detections: (N, 7), (M, 7) boxes in the same frame.
+        track_kinds, detection_kinds: (N,), (M,) class of each.
+        cost: one of `COSTS`.
+        limit: pairs must cost less than this.
+        gate: centres must be closer than this seen from above, m; what is further apart is not looked at.
+        greedy: take the cheapest pair first, then the cheapest of the rest; else the best assignment as a whole.
+    """
+    rows, columns = _near(tracks, detections, gate)
+    same = track_kinds[rows] == detection_kinds[columns]
+    rows, columns = rows[same], columns[same]
+    costs = COSTS[cost](tracks[rows], detections[columns])
+    good = costs < limit
+    rows, columns, costs = rows[good], columns[good], costs[good]
+    shape = (len(tracks), len(detections))
+    if greedy:
+        return take_cheapest(rows, columns, costs, shape)
+    return assign_pairs(rows, columns, costs, shape, limit)
+
+
+def take_cheapest(rows: Indices, columns: Indices, costs: Array, shape: tuple[int, int]) -> Indices:
+    """Greedy matching: in each round all pairs are taken that are the cheapest of both their row and their column."""
+    taken = []
+    order = np.lexsort((columns, rows, costs))
+    rows, columns = rows[order], columns[order]
+    while len(rows):
+        first_row, first_column = np.full(shape[0], -1), np.full(shape[1], -1)
+        places = np.arange(len(rows))[::-1]
+        first_row[rows[::-1]], first_column[columns[::-1]] = places, places  # of repeated ones the last write stays
+        best = first_row[rows] == first_column[columns]
+        taken.append(np.stack([rows[best], columns[best]], 1))
+        free_row, free_column = np.ones(shape[0], bool), np.ones(shape[1], bool)
+        free_row[rows[best]] = free_column[columns[best]] = False
+        left = free_row[rows] & free_column[columns]
+        rows, columns = rows[left], columns[left]
+    return np.concatenate(taken) if taken else np.zeros((0, 2), np.intp)
+
+
+def overlapping(boxes: Array, others: Array, limit: float) -> NDArray[np.bool_]:
+    """(N,) whether each box overlaps any of the others by at least this IoU."""
+    if len(boxes) == 0 or len(others) == 0:
+        return np.zeros(len(boxes), bool)
+    reach = np.hypot(boxes[:, 3], boxes[:, 4]).max() + np.hypot(others[:, 3], others[:, 4]).max()
+    rows, columns = _near(boxes, others, reach / 2)
+    found: NDArray[np.bool_] = np.zeros(len(boxes), bool)
+    found[rows[iou(boxes[rows], others[columns]) >= limit]] = True
+    return found
+
+
+def distinct(boxes: Array, limit: float) -> NDArray[np.bool_]:
+    """(N,) what is left of boxes in order of merit when each takes the place of those it overlaps by ``limit``."""
+    keep: NDArray[np.bool_] = np.ones(len(boxes), bool)
+    if len(boxes) < 2:
+        return keep
+    rows, columns = _near(boxes, boxes, float(np.hypot(boxes[:, 3], boxes[:, 4]).max()))
+    later = rows < columns
+    rows, columns = rows[later], columns[later]
+    close = iou(boxes[rows], boxes[columns]) >= limit
+    rows, columns = rows[close], columns[close]
+    for row in np.unique(rows):  # few: only boxes that overlap another
+        if keep[row]:
+            keep[columns[rows == row]] = False
+    return keep
+
+
+def _near(first: Array, second: Array, gate: float) -> tuple[Indices, Indices]:
+    """Pairs whose centres are closer than this seen from above."""
+    a, b = first[:, :2], second[:, :2]
+    if len(a) * len(b) <= SMALL:
+        offset = a[:, None] - b
+        rows, columns = np.nonzero((offset * offset).sum(-1) < gate * gate)
+        return rows, columns
+    pairs = cKDTree(a).sparse_distance_matrix(cKDTree(b), gate, output_type="coo_matrix")
+    return pairs.row.astype(np.intp), pairs.col.astype(np.intp)

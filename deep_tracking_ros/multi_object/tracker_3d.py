@@ -1,0 +1,277 @@
+"""Objects in space followed by their detections: boxes in, boxes with ids, velocity and covariance out.
+
+Kalman filtering and assignment after AB3DMOT (Weng et al., IROS 2020), in real time and in a fixed frame. The score of
+a track follows those of its detections and fades while it is unseen, in the spirit of CBMOT (Benbarka et al., IROS
+2021); objects go on being published while they are unseen, as in PC3T (Wu et al., T-ITS 2021).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from deep_tracking_ros.errors import InvalidRequestError
+from deep_tracking_ros.geometry.boxes3d import Array, transform
+from deep_tracking_ros.multi_object.association_3d import associate, distinct, overlapping
+from deep_tracking_ros.multi_object.motion_3d import BOX, MODELS, Belief, Noise
+from deep_tracking_ros.types import State, seconds
+
+NOISE: Mapping[str, Noise] = {
+    "car": Noise(0.3, 0.2, 0.15, speed=10, acceleration=3, turn=0.3, turn_acceleration=0.5, climb=0.5),
+    "pedestrian": Noise(0.15, 0.1, 0.5, speed=2, acceleration=1.5, turn=1.0, turn_acceleration=1.5, climb=0.3),
+    "cyclist": Noise(0.2, 0.15, 0.2, speed=6, acceleration=2, turn=0.5, turn_acceleration=0.8, climb=0.3),
+}
+"""What is known of some classes; names in lower case. Others are taken for `ANY`."""
+ANY = Noise(0.3, 0.2, 0.3, speed=5, acceleration=3, turn=0.5, turn_acceleration=0.8, climb=0.5)
+_VOTES = 5
+"""So many sightings more of the one heading than of the other outweigh all that was seen before."""
+
+
+@dataclass(frozen=True)
+class Tracker3DParameters:
+    """Parameters of `Tracker3D`, the same for all classes; what differs between classes is their noise."""
+
+    motion: str = "constant_velocity"  # or constant_turn
+    cost: str = "giou"  # or iou, distance
+    limit: float = 1.2  # pairs must cost less; 1 - GIoU, 1 - IoU, or m
+    gate: float = 5.0  # m, and no further than this apart
+    greedy: bool = False  # cheapest pair first, instead of the best assignment
+    birth_score: float = 0.5  # probability of a detection from which it starts a track
+    birth_overlap: float = 0.1  # IoU with a track at which it does not
+    confirm_score: float = 0.8  # score from which a track is CONFIRMED
+    gain: float = 0.3  # how far the log-odds of a track move towards those of its detection, from 0 at first
+    fade: float = 5.0  # 1/s, how fast the log-odds of an unseen track fall
+    death_score: float = 0.05  # score below which a track ends
+    max_unseen: float = 1.0  # s, after which it ends in any case
+
+
+def log_odds(probability: ArrayLike) -> Array:
+    """ln(p / (1 - p)); what is surer than 1 in a billion counts as that."""
+    p: Array = np.clip(np.asarray(probability, np.float64), 1e-9, 1 - 1e-9)
+    return np.asarray(np.log(p / (1 - p)))
+
+
+def probability(odds: ArrayLike) -> Array:
+    """The probability of log-odds."""
+    return np.asarray(1 / (1 + np.exp(-np.asarray(odds, np.float64))))
+
+
+@dataclass(frozen=True, eq=False)
+class Detections3D:
+    """Objects detected at one time, in no order."""
+
+    boxes: Array  # (N, 7) in the frame of the sensor, see `boxes3d`
+    scores: Array  # (N,) probability that it is an object, 0 to 1
+    labels: Sequence[str]  # (N,) class
+
+    def __post_init__(self) -> None:
+        n = len(self.labels)
+        if np.shape(self.boxes) != (n, BOX) or np.shape(self.scores) != (n,):
+            raise InvalidRequestError(
+                f"detections must have (N, 7) boxes, N scores and N labels; these have shapes {np.shape(self.boxes)}, "
+                f"{np.shape(self.scores)} and {n} labels"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Tracks3D:
+    """All objects followed at one time, ordered by id."""
+
+    stamp: int  # ns
+    id: NDArray[np.int64]  # (N,) from 1, never used twice
+    label: tuple[str, ...]
+    state: NDArray[np.int64]  # (N,) State.TENTATIVE, CONFIRMED or OCCLUDED
+    score: Array  # (N,) probability that the object exists
+    boxes: Array  # (N, 7) in the frame of the sensor
+    covariance: Array  # (N, 7, 7) of the boxes
+    velocity: Array  # (N, 4) over ground, in the frame of the sensor: vx, vy, vz (m/s), turn rate (rad/s)
+    velocity_covariance: Array  # (N, 4, 4)
+    age: Array  # (N,) s since first seen
+    unseen: Array  # (N,) s since last seen; 0 = now
+    detection: NDArray[np.int64]  # (N,) row of the detection of this step, -1 = none
+
+    def __len__(self) -> int:
+        return len(self.id)
+
+
+@dataclass(eq=False)
+class _Tracks:
+    """What is known of all tracks, one row each; in the fixed frame."""
+
+    belief: Belief = field(default_factory=lambda: Belief(np.zeros((0, 10)), np.zeros((0, 10, 10))))
+    id: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    kind: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    odds: Array = field(default_factory=lambda: np.zeros(0))  # log-odds that it exists
+    votes: Array = field(default_factory=lambda: np.zeros(0))  # for the heading as it stands
+    born: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))  # ns
+    seen: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))  # ns
+    detection: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def keep(self, rows: NDArray[np.bool_]) -> None:
+        if rows.all():
+            return
+        for name, value in vars(self).items():
+            setattr(self, name, Belief(value.mean[rows], value.covariance[rows]) if name == "belief" else value[rows])
+
+    def append(self, other: _Tracks) -> None:
+        join = np.concatenate
+        for name, value in vars(self).items():
+            more = getattr(other, name)
+            if name == "belief":
+                setattr(
+                    self,
+                    name,
+                    Belief(join([value.mean, more.mean]), join([value.covariance, more.covariance])),
+                )
+            else:
+                setattr(self, name, join([value, more]))
+
+
+class Tracker3D:
+    """Follows all objects of one sensor. Knows no clock and draws no random numbers: same input, same output."""
+
+    def __init__(self, parameters: Tracker3DParameters | None = None) -> None:
+        self.parameters = parameters or Tracker3DParameters()
+        if self.parameters.motion not in MODELS:
+            raise InvalidRequestError(f"motion is {self.parameters.motion!r}, it must be one of {', '.join(MODELS)}")
+        self.motion = MODELS[self.parameters.motion]
+        self.dropped = 0
+        """Detections so far that were not finite or had no size, or a score outside of 0 to 1."""
+        self._tracks = _Tracks()
+        self._labels: dict[str, int] = {}
+        self._noise = np.zeros((0, len(ANY.row)))
+        self._stamp: int | None = None
+        self._last_id = 0
+
+    def reset(self) -> None:
+        """Forget all objects and the time; ids go on."""
+        self._tracks, self._stamp = _Tracks(), None
+
+    def step(self, detections: Detections3D, stamp: int, pose: ArrayLike | None = None) -> Tracks3D:
+        """Follow all objects to the time of these detections; to be called also when there are none.
+
+        Args:
+            detections: in the frame of the sensor.
+            stamp: ns, later than that of the step before.
+            pose: (4, 4) of the sensor in a fixed frame (odometry); without it the sensor is taken to stand still.
+
+        Raises `InvalidRequestError` where time does not go on or the pose is not finite.
+        """
+        if self._stamp is not None and stamp <= self._stamp:
+            raise InvalidRequestError(f"the stamp {stamp} ns is not later than {self._stamp} ns, the one before")
+        fixed = np.eye(4) if pose is None else np.asarray(pose, np.float64)
+        if fixed.shape != (4, 4) or not np.isfinite(fixed).all():
+            raise InvalidRequestError("the pose of the sensor must be a finite (4, 4) matrix")
+        p, tracks = self.parameters, self._tracks
+        rows, boxes, scores, kinds = self._usable(detections)
+        boxes = transform(boxes, fixed)
+
+        noise, dt = self._noise[tracks.kind], 0.0
+        if len(tracks.id) and self._stamp is not None:
+            dt = seconds(stamp - self._stamp)
+            tracks.belief = self.motion.predict(tracks.belief, noise, dt)
+        tracks.detection = np.full(len(tracks.id), -1, np.int64)
+        self._stamp = stamp
+
+        pairs = associate(
+            tracks.belief.mean[:, :BOX],
+            boxes,
+            tracks.kind,
+            kinds,
+            cost=p.cost,
+            limit=p.limit,
+            gate=p.gate,
+            greedy=p.greedy,
+        )
+        self._see(pairs[:, 0], boxes[pairs[:, 1]], scores[pairs[:, 1]], rows[pairs[:, 1]], stamp)
+        free: NDArray[np.bool_] = scores >= p.birth_score
+        free[pairs[:, 1]] = False
+        free[free] = ~overlapping(boxes[free], tracks.belief.mean[:, :BOX], p.birth_overlap)
+        new = np.flatnonzero(free)
+        new = new[distinct(boxes[new], p.birth_overlap)]
+        unseen = (stamp - tracks.seen) / 1e9
+        tracks.odds[unseen > 0] -= p.fade * dt
+        tracks.keep((probability(tracks.odds) >= p.death_score) & (unseen <= p.max_unseen))
+        self._begin(boxes[new], scores[new], kinds[new], rows[new], stamp)
+        return self._result(stamp, fixed)
+
+    def _usable(self, detections: Detections3D) -> tuple[NDArray[np.int64], Array, Array, NDArray[np.int64]]:
+        """Row, box, score and class of the detections that can be used, best first whatever order they came in."""
+        boxes, scores = np.asarray(detections.boxes, np.float64), np.asarray(detections.scores, np.float64)
+        good = np.isfinite(boxes).all(1) & (boxes[:, 3:6] > 0).all(1) & (scores >= 0) & (scores <= 1)
+        self.dropped += int((~good).sum())
+        order = np.lexsort((*boxes.T, -scores))
+        rows = order[good[order]]
+        for label in dict.fromkeys(detections.labels):
+            if label not in self._labels:
+                self._labels[label] = len(self._labels)
+                self._noise = np.concatenate([self._noise, [NOISE.get(label.lower(), ANY).row]])
+        kinds = np.array([self._labels[detections.labels[row]] for row in rows], np.int64)
+        return rows.astype(np.int64), boxes[rows], scores[rows], kinds
+
+    def _see(
+        self, rows: NDArray[np.intp], boxes: Array, scores: Array, detection: NDArray[np.int64], stamp: int
+    ) -> None:
+        """Take the detections that tracks were found as."""
+        if len(rows) == 0:
+            return
+        tracks = self._tracks
+        prior = Belief(tracks.belief.mean[rows], tracks.belief.covariance[rows])
+        belief, agrees = self.motion.update(prior, boxes, self._noise[tracks.kind[rows]])
+        votes = np.clip(tracks.votes[rows] + np.where(agrees, 1, -1), -_VOTES, _VOTES)
+        backwards = votes < 0
+        self.motion.turn_round(belief, backwards)
+        tracks.votes[rows] = np.abs(votes)
+        tracks.belief.mean[rows], tracks.belief.covariance[rows] = belief.mean, belief.covariance
+        tracks.odds[rows] += self.parameters.gain * (log_odds(scores) - tracks.odds[rows])
+        tracks.seen[rows], tracks.detection[rows] = stamp, detection
+
+    def _begin(
+        self, boxes: Array, scores: Array, kinds: NDArray[np.int64], rows: NDArray[np.int64], stamp: int
+    ) -> None:
+        """Start tracks, with ids in order of merit."""
+        n = len(boxes)
+        if n == 0:
+            return
+        self._tracks.append(
+            _Tracks(
+                belief=self.motion.start(boxes, self._noise[kinds]),
+                id=np.arange(self._last_id + 1, self._last_id + n + 1),
+                kind=kinds,
+                odds=self.parameters.gain * log_odds(scores),
+                votes=np.ones(n),
+                born=np.full(n, stamp),
+                seen=np.full(n, stamp),
+                detection=rows,
+            )
+        )
+        self._last_id += n
+
+    def _result(self, stamp: int, pose: Array) -> Tracks3D:
+        tracks = self._tracks
+        velocity = self.motion.velocity(tracks.belief)
+        back = np.linalg.inv(pose)
+        # place and velocity turn with the frame; sizes and heading keep their doubt
+        turn_box, turn_velocity = np.eye(BOX), np.eye(4)
+        turn_box[:3, :3] = turn_velocity[:3, :3] = back[:3, :3]
+        names = list(self._labels)
+        unseen = (stamp - tracks.seen) / 1e9
+        score = probability(tracks.odds)
+        confirmed = np.where(score >= self.parameters.confirm_score, State.CONFIRMED, State.TENTATIVE)
+        return Tracks3D(
+            stamp=stamp,
+            id=tracks.id.copy(),
+            label=tuple(names[kind] for kind in tracks.kind),
+            state=np.where(unseen > 0, State.OCCLUDED, confirmed).astype(np.int64),
+            score=score,
+            boxes=transform(tracks.belief.mean[:, :BOX], back),
+            covariance=turn_box @ tracks.belief.covariance[:, :BOX, :BOX] @ turn_box.T,
+            velocity=velocity.mean @ turn_velocity.T,
+            velocity_covariance=turn_velocity @ velocity.covariance @ turn_velocity.T,
+            age=(stamp - tracks.born) / 1e9,
+            unseen=unseen,
+            detection=tracks.detection.copy(),
+        )
