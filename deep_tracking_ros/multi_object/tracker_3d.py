@@ -80,7 +80,7 @@ class Detections3D:
 class Tracks3D:
     """All objects followed at one time, ordered by id."""
 
-    stamp: int  # ns
+    stamp: int  # ns, of the detections
     id: NDArray[np.int64]  # (N,) from 1, never used twice
     label: tuple[str, ...]
     state: NDArray[np.int64]  # (N,) State.TENTATIVE, CONFIRMED or OCCLUDED
@@ -196,7 +196,23 @@ class Tracker3D:
         tracks.odds[unseen > 0] -= p.fade * dt
         tracks.keep((probability(tracks.odds) >= p.death_score) & (unseen <= p.max_unseen))
         self._begin(boxes[new], scores[new], kinds[new], rows[new], stamp)
-        return self._result(stamp, fixed)
+        return self._result(tracks.belief, stamp, fixed)
+
+    def predicted(self, stamp: int, pose: ArrayLike | None = None) -> Tracks3D:
+        """The objects of the last step where they should be at a later time; nothing that is kept changes.
+
+        Args:
+            stamp: ns, not earlier than that of the last step.
+            pose: of the sensor frame to give them in; without it, the fixed frame.
+
+        Raises `InvalidRequestError` before the first step and for an earlier time.
+        """
+        if self._stamp is None or stamp < self._stamp:
+            raise InvalidRequestError(f"cannot predict to {stamp} ns, before the last step ({self._stamp} ns)")
+        noise, dt = self._noise[self._tracks.kind], seconds(stamp - self._stamp)
+        belief = self.motion.predict(self._tracks.belief, noise, dt)
+        fixed = np.eye(4) if pose is None else np.asarray(pose, np.float64)
+        return self._result(belief, self._stamp, fixed)
 
     def _usable(self, detections: Detections3D) -> tuple[NDArray[np.int64], Array, Array, NDArray[np.int64]]:
         """Row, box, score and class of the detections that can be used, best first whatever order they came in."""
@@ -250,9 +266,9 @@ class Tracker3D:
         )
         self._last_id += n
 
-    def _result(self, stamp: int, pose: Array) -> Tracks3D:
+    def _result(self, belief: Belief, stamp: int, pose: Array) -> Tracks3D:
         tracks = self._tracks
-        velocity = self.motion.velocity(tracks.belief)
+        velocity = self.motion.velocity(belief)
         back = np.linalg.inv(pose)
         # place and velocity turn with the frame; sizes and heading keep their doubt
         turn_box, turn_velocity = np.eye(BOX), np.eye(4)
@@ -267,8 +283,8 @@ class Tracker3D:
             label=tuple(names[kind] for kind in tracks.kind),
             state=np.where(unseen > 0, State.OCCLUDED, confirmed).astype(np.int64),
             score=score,
-            boxes=transform(tracks.belief.mean[:, :BOX], back),
-            covariance=turn_box @ tracks.belief.covariance[:, :BOX, :BOX] @ turn_box.T,
+            boxes=transform(belief.mean[:, :BOX], back),
+            covariance=turn_box @ belief.covariance[:, :BOX, :BOX] @ turn_box.T,
             velocity=velocity.mean @ turn_velocity.T,
             velocity_covariance=turn_velocity @ velocity.covariance @ turn_velocity.T,
             age=(stamp - tracks.born) / 1e9,

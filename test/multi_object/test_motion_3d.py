@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deep_tracking_ros.multi_object.motion_3d import BOX, MODELS, STATE, YAW, Belief, ConstantTurn, ConstantVelocity
+from deep_tracking_ros.multi_object.tracker_3d import ANY, NOISE
+
+CAR = np.array([NOISE["car"].row])
+BOXES = np.array([[3.0, 4, 1, 4, 2, 1.5, 0.3]])
+
+
+def followed(model, path, dt, noise=CAR):
+    belief = model.start(path[:1], noise)
+    for box in path[1:]:
+        belief = model.predict(belief, noise, dt)
+        belief, _ = model.update(belief, box[None], noise)
+    return belief
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("dt", [0.05, 0.1, 0.5])
+def test_velocity_of_an_object_going_straight_in_real_time(name, dt):
+    heading, speed = 0.3, 12.0
+    t = np.arange(60) * dt
+    path = np.tile(BOXES[0], (60, 1))
+    path[:, 0] += t * speed * np.cos(heading)
+    path[:, 1] += t * speed * np.sin(heading)
+    velocity = MODELS[name].velocity(followed(MODELS[name], path, dt))
+    np.testing.assert_allclose(velocity.mean[0, :3], [speed * np.cos(heading), speed * np.sin(heading), 0], atol=0.1)
+    assert (np.linalg.eigvalsh(velocity.covariance[0]) > 0).all()
+
+
+def test_constant_turn_learns_the_rate_and_predicts_the_arc():
+    radius, rate, dt = 20.0, 0.5, 0.1
+    angle = np.arange(80) * dt * rate
+    path = np.tile(BOXES[0], (81, 1))
+    angle = np.append(angle, angle[-1] + 1.0 * rate)  # the last one a second later
+    path[:, 0], path[:, 1], path[:, YAW] = radius * np.sin(angle), -radius * np.cos(angle), angle
+    model = ConstantTurn()
+    belief = followed(model, path[:-1], dt)
+    assert model.velocity(belief).mean[0, 3] == pytest.approx(rate, abs=0.02)
+    later = model.predict(belief, CAR, 1.0)
+    assert np.hypot(*(later.mean[0, :2] - path[-1, :2])) < 0.3
+    straight = ConstantVelocity()
+    off = straight.predict(followed(straight, path[:-1], dt), CAR, 1.0).mean[0, :2] - path[-1, :2]
+    assert np.hypot(*off) > 1.5
+
+
+@pytest.mark.parametrize("turn", [0.0, 1e-6, 2e-3, 0.4, -3.0])
+def test_jacobian_of_constant_turn(turn):
+    """The covariance without noise is J P J^T; its columns are what small changes do to the mean."""
+    model, nothing = ConstantTurn(), np.zeros_like(CAR)
+    mean = np.array([[1, 2, 0.5, 4, 2, 1.5, 0.7, 9, turn, 0.2]])
+    for k in range(STATE):
+        direction = np.zeros(STATE)
+        direction[k] = 1
+        predicted = model.predict(Belief(mean, np.outer(direction, direction)[None]), nothing, 0.3)
+        ends = [
+            model.predict(Belief(mean + s * direction, np.eye(STATE)[None]), nothing, 0.3).mean[0]
+            for s in (1e-5, -1e-5)
+        ]
+        slope = (ends[0] - ends[1]) / 2e-5
+        np.testing.assert_allclose(predicted.covariance[0], np.outer(slope, slope), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_two_half_steps_are_one_step(name):
+    model = MODELS[name]
+    belief = model.start(BOXES, CAR)
+    belief.mean[:, BOX:] = [5, 0.0, 0.1]  # constant turn: going straight
+    half = model.predict(model.predict(belief, CAR, 0.1), CAR, 0.1)
+    whole = model.predict(belief, CAR, 0.2)
+    np.testing.assert_allclose(half.mean, whole.mean, atol=1e-9)
+    if name == "constant_velocity":
+        positions = np.ix_([0], [0, 1, 2, 7, 8, 9], [0, 1, 2, 7, 8, 9])
+        np.testing.assert_allclose(half.covariance[positions], whole.covariance[positions], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_turned_round_it_goes_on_as_before(name):
+    model = MODELS[name]
+    belief = model.start(BOXES, CAR)
+    belief.mean[:, BOX:] = [5, 0.2, 0.1]
+    before = model.velocity(belief).mean
+    model.turn_round(belief, np.array([True]))
+    np.testing.assert_allclose(model.velocity(belief).mean, before, atol=1e-9)
+    assert abs(belief.mean[0, YAW] - BOXES[0, YAW]) == pytest.approx(np.pi)
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    st.sampled_from(sorted(MODELS)),
+    st.lists(st.tuples(st.floats(1e-3, 5), st.booleans(), st.floats(-50, 50), st.floats(-4, 4)), max_size=30),
+)
+def test_covariance_stays_positive_definite(name, steps):
+    model, noise = MODELS[name], np.array([ANY.row])
+    belief = model.start(BOXES, noise)
+    for dt, seen, place, yaw in steps:
+        belief = model.predict(belief, noise, dt)
+        if seen:
+            box = np.add(BOXES, [[place, -place, 0, 0, 0, 0, yaw]])
+            belief, _ = model.update(belief, box, noise)
+        np.testing.assert_allclose(belief.covariance, belief.covariance.transpose(0, 2, 1), rtol=1e-9, atol=1e-9)
+        np.linalg.cholesky(belief.covariance)  # raises where it is not
+        np.linalg.cholesky(model.velocity(belief).covariance + 1e-9 * np.eye(4))
