@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +45,8 @@ class Frame:
     """One image of a stream with its stamp and frame id.
 
     ``image`` may be given as an array or as a function that makes it: a frame that is only kept for later (or
-    dropped) is then never decoded. ``image`` is decoded once, on first use, and must not be written to.
+    dropped) is then never decoded. ``image`` is decoded on first use and kept until `release`; it must not be written
+    to. Threads that look at a frame for the first time at the same time decode it twice, which does no harm.
     """
 
     def __init__(
@@ -58,21 +58,31 @@ class Frame:
         nbytes: int | None = None,
     ) -> None:
         self._source = image
+        self._decoded: NDArray[np.uint8] | None = None
         self.stamp = stamp
         self.frame_id = frame_id
         self.camera = camera
         self._source_bytes = nbytes if nbytes is not None else (image.nbytes if isinstance(image, np.ndarray) else 0)
 
-    @cached_property
+    @property  # not cached_property: its lock in Python 3.11 would let only one camera decode at a time
     def image(self) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 BGR. Raises `InvalidImageError` where the data cannot be decoded."""
-        return self._source if isinstance(self._source, np.ndarray) else self._source()
+        if isinstance(self._source, np.ndarray):
+            return self._source
+        image = self._decoded
+        if image is None:
+            image = self._decoded = self._source()
+        return image
+
+    def release(self) -> None:
+        """Free the decoded image where it was made by a function; it is made again when it is next looked at."""
+        self._decoded = None
 
     @property
     def nbytes(self) -> int:
         """What the frame costs while it waits in a buffer, bytes: as it came, and decoded once it was."""
-        decoded = self.__dict__.get("image")  # there once it was looked at
-        if decoded is None or decoded is self._source or not decoded.flags.owndata:
+        decoded = self._decoded
+        if decoded is None or not decoded.flags.owndata:
             return self._source_bytes
         return self._source_bytes + int(decoded.nbytes)
 
@@ -90,6 +100,25 @@ class Mask:
 
 
 @dataclass(frozen=True, eq=False)
+class Detection:
+    """One detected object in an image; see ``Detection2D.msg``."""
+
+    box: FloatArray  # (4,) xyxy, px
+    score: float  # confidence of the detector, 0 to 1
+    label: str = ""
+    embedding: FloatArray | None = None  # (D,) appearance, of unit length
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """All detections of one image, in no order."""
+
+    stamp: int  # ns, of the image
+    frame_id: str
+    detections: tuple[Detection, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
 class TrackedBox:
     """One followed object; see ``TrackedBox.msg`` for units."""
 
@@ -99,7 +128,7 @@ class TrackedBox:
     score: float  # probability that IoU > 0.5; -1 = unknown
     label: str = ""
     velocity: FloatArray = field(default_factory=lambda: np.zeros(4, np.float32))  # (cx, cy, w, h) px/s
-    covariance: FloatArray | None = None  # (4, 4) of (cx, cy, w, h), px^2
+    covariance: FloatArray | None = None  # (4, 4) of the error of `box` as (cx, cy, w, h), px^2
     contour: FloatArray | None = None  # (n, 2) px
     mask: Mask | None = None
     age: float = 0.0  # s

@@ -18,7 +18,16 @@ from deep_tracking_ros.pipelines.pipeline import Reply
 from deep_tracking_ros.pipelines.requests import ClearTargets, RemoveTarget, SetTarget
 from deep_tracking_ros.ros.images import fill_image
 from deep_tracking_ros.ros.interfaces import message_class
-from deep_tracking_ros.types import NANOSECONDS, FloatArray, Mask, State, TrackedBox, TrackedBoxes
+from deep_tracking_ros.types import (
+    NANOSECONDS,
+    Detection,
+    Detections,
+    FloatArray,
+    Mask,
+    State,
+    TrackedBox,
+    TrackedBoxes,
+)
 
 New = Callable[[str], Any]
 """Gives an empty message of ``package/msg/Name``."""
@@ -130,7 +139,38 @@ def _read_tracked_boxes(message: Any) -> TrackedBoxes:
     )
 
 
+def _write_detections(item: Detections, new: New) -> Any:
+    message = new("deep_tracking_ros/msg/Detection2DArray")
+    set_stamp(message.header.stamp, item.stamp)
+    message.header.frame_id = item.frame_id
+    message.detections = [_write_detection(detection, new) for detection in item.detections]
+    return message
+
+
+def _write_detection(item: Detection, new: New) -> Any:
+    message = new("deep_tracking_ros/msg/Detection2D")
+    message.label, message.score = item.label, float(item.score)
+    message.center_x, message.center_y, message.size_x, message.size_y = xyxy_to_cxcywh(item.box).tolist()
+    if item.embedding is not None:
+        message.embedding = array("f", np.asarray(item.embedding, np.float32).tobytes())
+    return message
+
+
+def _read_detections(message: Any) -> Detections:
+    return Detections(
+        stamp=stamp_of(message.header.stamp),
+        frame_id=message.header.frame_id,
+        detections=tuple(_read_detection(detection) for detection in message.detections),
+    )
+
+
+def _read_detection(message: Any) -> Detection:
+    embedding = np.asarray(message.embedding, np.float32)
+    return Detection(read_box(message), float(message.score), message.label, embedding if len(embedding) else None)
+
+
 CONVERTERS: Mapping[type, Converter] = {
+    Detections: Converter("deep_tracking_ros/msg/Detection2DArray", _write_detections, _read_detections),
     TrackedBoxes: Converter("deep_tracking_ros/msg/TrackedBoxArray", _write_tracked_boxes, _read_tracked_boxes),
 }
 """Results: dataclass to message type. A new pipeline adds its rows here."""

@@ -36,6 +36,8 @@ OPTIONAL = {
     "skvideo": ("demo", "scikit-video"),
     "tensorrt": None,
     "tensorrt_rtx_bindings": ("rtx", "tensorrt-rtx-cu12-bindings"),
+    "trackers": ("eval", "trackers"),
+    "trackeval": ("eval", "trackeval"),
     "vision_msgs": None,
 }
 # Needed by the build or by launch files, not by an import of the package.

@@ -1,0 +1,1 @@
+"""Trackers of many objects: detections in, tracks with ids out."""

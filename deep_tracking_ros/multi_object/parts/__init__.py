@@ -1,0 +1,1 @@
+"""What the trackers of many objects share."""

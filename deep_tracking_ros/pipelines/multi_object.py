@@ -1,0 +1,304 @@
+"""Give the detections of a detector ids that stay with their objects, from image to image."""
+
+from __future__ import annotations
+
+from bisect import bisect
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from deep_tracking_ros.errors import InvalidRequestError
+from deep_tracking_ros.multi_object.parts.camera_motion import CameraMotion
+from deep_tracking_ros.multi_object.tracker import Boxes, MultiObjectTracker, Settings, Tracks
+from deep_tracking_ros.pipelines.frame_buffer import FrameBuffer, time_text
+from deep_tracking_ros.pipelines.parameters import parameter
+from deep_tracking_ros.pipelines.pipeline import Output, Pipeline, Reply
+from deep_tracking_ros.pipelines.time_keeper import Arrival, TimeKeeper, TimeRules
+from deep_tracking_ros.types import (
+    Detections,
+    Frame,
+    State,
+    TrackedBox,
+    TrackedBoxes,
+    nanoseconds,
+    seconds,
+)
+
+HELD = 100
+"""Most detections that wait for earlier ones; the oldest are taken then."""
+IMAGES_S, IMAGES_MB = 1.0, 256
+"""Images that wait for their detections: span in s, memory in MB."""
+
+
+@dataclass(frozen=True)
+class MultiObjectParameters:
+    """Parameters of `MultiObjectPipeline`. Overlaps are intersections over union."""
+
+    high_score: float = parameter(0.6, "Detections from this score on are associated first.", minimum=0, maximum=1)
+    low_score: float = parameter(0.1, "Detections below this score are not looked at.", minimum=0, maximum=1)
+    start_score: float = parameter(0.7, "Detections from this score on may begin a track.", minimum=0, maximum=1)
+    overlap: float = parameter(
+        0.2, "Least overlap times score of a detection and the place where a track is expected.", minimum=0, maximum=1
+    )
+    low_overlap: float = parameter(0.5, "The same for detections of low score, overlap alone.", minimum=0, maximum=1)
+    tentative_overlap: float = parameter(
+        0.3, "The same for tentative tracks, overlap times score.", minimum=0, maximum=1
+    )
+    confirm_after: int = parameter(2, "Detections until a track is CONFIRMED.", minimum=1, maximum=1000)
+    occluded_time: float = parameter(
+        0.3, "Time without a detection after which an OCCLUDED track is LOST.", unit="s", minimum=0, maximum=3600
+    )
+    memory: float = parameter(
+        1.0, "Time without a detection after which a track is forgotten.", unit="s", minimum=0, maximum=3600
+    )
+    camera_motion: bool = parameter(
+        False, "Subscribe to the images, and take the camera's motion out of that of the objects."
+    )
+    reorder_wait: float = parameter(
+        0.0, "Detections wait so long, in stamps, for earlier ones that come late.", unit="s", minimum=0, maximum=60
+    )
+    reorder_tolerance: float = parameter(
+        0.1,
+        "Detections older than the ones before by up to this are dropped as late; still older ones are a time jump.",
+        unit="s",
+        minimum=0,
+        maximum=60,
+    )
+    max_gap: float = parameter(
+        2.0, "A longer pause between two images is a time jump.", unit="s", minimum=0.001, maximum=3600
+    )
+    predict_to_now: bool = parameter(
+        False, "Move the boxes along their velocity to the time at which they are published (valid_at)."
+    )
+    max_prediction: float = parameter(
+        0.5, "Boxes are moved no further into the future than this.", unit="s", minimum=0, maximum=60
+    )
+
+
+def settings(parameters: MultiObjectParameters) -> Settings:
+    """What of the parameters is the tracker's."""
+    return Settings(
+        high_score=parameters.high_score,
+        low_score=parameters.low_score,
+        start_score=parameters.start_score,
+        overlap=parameters.overlap,
+        low_overlap=parameters.low_overlap,
+        tentative_overlap=parameters.tentative_overlap,
+        confirm_after=parameters.confirm_after,
+        occluded_time=parameters.occluded_time,
+        memory=parameters.memory,
+    )
+
+
+class MultiObjectPipeline(Pipeline):
+    """Detections in, boxes with ids out: one `TrackedBoxes` per `Detections`, also while there is nothing in them.
+
+    Time. Detections with the stamp of the newest ones are duplicates, older ones are late: both are counted and give
+    nothing. With ``reorder_wait`` detections are held until newer ones show that none before them is to come, so late
+    ones find their place; results are late by as much. A time jump, or another frame id, counts the epoch up: all
+    tracks are forgotten, since boxes before and after it cannot be compared. Ids are never used twice.
+
+    Images are used for the camera's motion only. An image must come before the detections that were found in it;
+    where it is missing, the camera counts as still.
+    """
+
+    name = "multi_object_tracker"
+    Parameters = MultiObjectParameters
+    inputs: ClassVar[Mapping[str, type]] = {"detections": Detections, "image": Frame}
+    outputs: ClassVar[Mapping[str, type]] = {"boxes": TrackedBoxes}
+    commands: ClassVar[Mapping[str, type]] = {}
+
+    def __init__(self, parameters: MultiObjectParameters) -> None:
+        """Raises `InvalidRequestError` where parameters contradict each other."""
+        if not parameters.low_score <= parameters.high_score:
+            raise InvalidRequestError(
+                f"low_score is {parameters.low_score:g}, it must not be above high_score, {parameters.high_score:g}"
+            )
+        if parameters.reorder_wait > parameters.reorder_tolerance:
+            raise InvalidRequestError(
+                f"reorder_wait is {parameters.reorder_wait:g} s, it must not be above reorder_tolerance, "
+                f"{parameters.reorder_tolerance:g} s: what is older than that is a time jump"
+            )
+        self.parameters: MultiObjectParameters = parameters
+        rules = TimeRules.of_seconds(parameters.reorder_tolerance, parameters.max_gap)
+        self.time = TimeKeeper(rules)
+        self.tracker = MultiObjectTracker(settings(parameters))
+        self.images = FrameBuffer(nanoseconds(IMAGES_S), IMAGES_MB * 10**6, rules)
+        if not parameters.camera_motion:
+            self.inputs = {"detections": Detections}  # type: ignore[misc]  # images are not asked for
+        self._camera = CameraMotion()
+        self._held: list[Detections] = []  # in order of their stamps
+        self._kinds: dict[str, int] = {}  # number of each label
+        self._labels: list[str] = []
+        self._frame_id: str | None = None
+        self._size = (0, 0)  # width, height of the images, px; 0 = unknown
+        self._frames = 0
+        self._states: Counter[State] = Counter()
+        self._last_reset = ""
+
+    @classmethod
+    def make(cls, parameters: Any, log: Callable[[str], None] | None = None) -> MultiObjectPipeline:
+        """See `Pipeline.make`; there is no model to load."""
+        return cls(parameters)
+
+    def remember(self, port: str, item: Any) -> None:
+        """Keep an image for its detections; may be called from another thread."""
+        if port == "image" and self.parameters.camera_motion:
+            self.images.append(item)
+
+    def step(self, port: str, item: Any) -> Iterable[Output]:
+        """Take detections (port ``detections``) or an image (port ``image``), which gives no output of its own."""
+        if port == "image":
+            self.remember(port, item)
+            return ()
+        return tuple(self._process(ready) for ready in self._released(item))
+
+    def command(self, request: Any) -> Reply:
+        """There are no commands."""
+        raise InvalidRequestError(f"{type(request).__name__} is no command of {self.name}")
+
+    def reset(self, reason: str) -> None:
+        """As after a time jump; detections that wait are dropped too."""
+        self._held.clear()
+        self._forget(reason)
+        self.time.reset()
+        self.images.clear()
+
+    def predict(self, output: Output, stamp: int) -> Output:
+        """With ``predict_to_now``: boxes moved to ``stamp`` (ns) along their velocity; LOST ones stay."""
+        item: TrackedBoxes = output.item
+        dt = min(stamp - item.stamp, nanoseconds(self.parameters.max_prediction))
+        if not self.parameters.predict_to_now or dt <= 0:
+            return output
+        boxes = tuple(box if box.state is State.LOST else _moved(box, seconds(dt)) for box in item.boxes)
+        return Output(output.port, replace(item, boxes=boxes, valid_at=item.stamp + dt))
+
+    def status(self) -> Mapping[str, str | int | float]:
+        """Counts; may be called from another thread."""
+        counts, states = self.time.counts, self._states
+        return {
+            "frames": self._frames,
+            "duplicates": counts[Arrival.DUPLICATE],
+            "late": counts[Arrival.LATE],
+            "jumps": counts[Arrival.JUMP],
+            "epoch": self.time.epoch,
+            "held": len(self._held),
+            "tentative": states[State.TENTATIVE],
+            "confirmed": states[State.CONFIRMED],
+            "occluded": states[State.OCCLUDED],
+            "lost": states[State.LOST],
+            "last_reset": self._last_reset,
+        }
+
+    def _released(self, item: Detections) -> Iterator[Detections]:
+        """Of the new and the held detections those whose turn it is, in order; duplicates and late ones are counted."""
+        newest = self._held[-1].stamp if self._held else self.time.newest
+        arrival = self.time.rules.classify(newest, item.stamp)
+        if arrival is Arrival.JUMP:
+            held, self._held = self._held, []
+            yield from held
+            yield item
+            return
+        processed = self.time.newest
+        if item.stamp in (processed, *(d.stamp for d in self._held)):
+            self.time.take(item.stamp, Arrival.DUPLICATE)
+            return
+        if processed is not None and arrival is Arrival.LATE and item.stamp < processed:
+            self.time.take(item.stamp, Arrival.LATE)
+            return
+        self._held.insert(bisect([d.stamp for d in self._held], item.stamp), item)
+        due = self._held[-1].stamp - nanoseconds(self.parameters.reorder_wait)
+        while self._held and (self._held[0].stamp <= due or len(self._held) > HELD):
+            yield self._held.pop(0)
+
+    def _process(self, item: Detections) -> Output:
+        arrival = self.time.classify(item.stamp)
+        if arrival is Arrival.JUMP:
+            assert self.time.newest is not None
+            self._forget(f"time jumped from {time_text(self.time.newest)} to {time_text(item.stamp)}")
+        elif self._frame_id not in (None, item.frame_id):
+            self._forget(f"the frame id changed from {self._frame_id!r} to {item.frame_id!r}")
+            self.time.reset()
+        self._frame_id = item.frame_id
+        found = self._boxes(item)
+        tracks = self.tracker.step(item.stamp, found, self._camera_motion(item, found))
+        self.time.take(item.stamp, arrival)
+        self._frames += 1
+        boxes = self._tracked(tracks)
+        self._states = Counter(box.state for box in boxes)
+        width, height = self._size
+        result = TrackedBoxes(item.stamp, item.frame_id, self.time.epoch, item.stamp, width, height, "", boxes)
+        return Output("boxes", result)
+
+    def _boxes(self, item: Detections) -> Boxes:
+        detections = item.detections
+        for detection in detections:
+            if detection.label not in self._kinds:
+                self._kinds[detection.label] = len(self._labels)
+                self._labels.append(detection.label)
+        lengths = {len(d.embedding) for d in detections if d.embedding is not None}
+        looks = None
+        if len(lengths) == 1:  # embeddings of different lengths cannot be compared
+            none = np.zeros(lengths.pop(), np.float32)
+            looks = np.nan_to_num([none if d.embedding is None else d.embedding for d in detections])
+        return Boxes(
+            boxes=np.array([d.box for d in detections], np.float64).reshape(-1, 4),
+            scores=np.array([d.score for d in detections], np.float64),
+            kinds=np.array([self._kinds[d.label] for d in detections], np.intp),
+            embeddings=looks,
+        )
+
+    def _camera_motion(self, item: Detections, found: Boxes) -> Any:
+        """(2, 3) motion of the camera since the last detections; None where images are missing."""
+        if not self.parameters.camera_motion:
+            return None
+        frame = next((f for f in self.images.frames() if f.stamp == item.stamp), None)
+        if frame is None or frame.frame_id != item.frame_id:
+            self._camera.reset()
+            return None
+        height, width = frame.image.shape[:2]
+        self._size = (width, height)
+        return self._camera.step(frame.image, found.boxes)
+
+    def _tracked(self, tracks: Tracks) -> tuple[TrackedBox, ...]:
+        boxes, velocities = tracks.boxes.astype(np.float32), tracks.velocities.astype(np.float32)
+        covariances = (tracks.covariance[0][:, None, None] * np.eye(4)).astype(np.float32)
+        return tuple(
+            TrackedBox(
+                id=id_,
+                box=boxes[row],
+                state=State(state),
+                score=score,
+                label=self._labels[kind],
+                velocity=velocities[row] if state != State.LOST else np.zeros(4, np.float32),
+                covariance=covariances[row],
+                age=age,
+                unseen=unseen,
+            )
+            for row, (id_, state, score, kind, age, unseen) in enumerate(
+                zip(
+                    tracks.ids.tolist(),
+                    tracks.states.tolist(),
+                    tracks.scores.tolist(),
+                    tracks.kinds.tolist(),
+                    tracks.ages.tolist(),
+                    tracks.unseen.tolist(),
+                    strict=True,
+                )
+            )
+        )
+
+    def _forget(self, reason: str) -> None:
+        self.tracker.forget()
+        self._camera.reset()
+        self._states = Counter()
+        self._last_reset = reason
+
+
+def _moved(box: TrackedBox, dt: float) -> TrackedBox:
+    """A box ``dt`` seconds later; its size is kept."""
+    step = np.tile(box.velocity[:2] * np.float32(dt), 2)
+    return replace(box, box=np.asarray(box.box + step, np.float32))

@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.optimize import linear_sum_assignment
+
+from deep_tracking_ros.multi_object.parts import assignment
+from deep_tracking_ros.multi_object.parts.assignment import assign, assign_pairs
+
+
+def test_the_best_sum_wins_over_the_best_pair():
+    found = assign([[0.1, 0.2], [0.3, 0.9]], 1.0)
+    assert found.matches.tolist() == [[0, 1], [1, 0]]  # 0.5, while the best pair first would cost 1.0
+    assert not len(found.rows)
+    assert not len(found.columns)
+
+
+def test_a_pair_at_the_limit_or_impossible_stays_single():
+    found = assign([[0.5, np.inf, np.nan], [0.4, 0.6, np.nan]], 0.5)
+    assert found.matches.tolist() == [[1, 0]]
+    assert found.rows.tolist() == [0]
+    assert found.columns.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (0, 3), (3, 0)])
+def test_empty_problems_have_no_matches(shape):
+    found = assign(np.zeros(shape), 1.0)
+    assert found.matches.shape == (0, 2)
+    assert len(found.rows) == shape[0]
+    assert len(found.columns) == shape[1]
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(1, 12), st.floats(0.05, 1.0))
+def test_parts_and_whole_cost_the_same(seed, n, m, limit):
+    cost = np.random.default_rng(seed).random((n, m))
+    small, assignment.SMALL = assignment.SMALL, 0  # take it apart
+    try:
+        found = assign(cost, limit)
+    finally:
+        assignment.SMALL = small
+    clipped = np.minimum(cost, limit)
+    best = clipped[linear_sum_assignment(clipped)].sum()
+    i, j = found.matches.T
+    assert cost[i, j].sum() + (min(n, m) - len(i)) * limit == pytest.approx(best)
+    assert sorted([*i, *found.rows]) == list(range(n))
+    assert sorted([*j, *found.columns]) == list(range(m))
+
+
+def test_many_far_objects_need_no_matrix():
+    n = 50_000  # a matrix would take 20 GB
+    rows = np.arange(n)
+    matches = assign_pairs(rows, rows[::-1].copy(), np.full(n, 0.5), (n, n), 1.0)
+    assert (matches[:, 0] == rows).all()
+    assert (matches[:, 1] == rows[::-1]).all()

@@ -1,0 +1,203 @@
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deep_tracking_ros.multi_object.tracker import Boxes, MultiObjectTracker, Settings
+from deep_tracking_ros.types import State
+
+DT = 40_000_000  # ns
+
+
+def found(boxes, scores=0.9, kinds=0, embeddings=None):
+    boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
+    fill = np.ones(len(boxes))
+    return Boxes(boxes, scores * fill, (kinds * fill).astype(np.intp), embeddings)
+
+
+NOTHING = found([])
+
+
+def at(x, y, w=40.0, h=80.0):
+    return [x - w / 2, y - h / 2, x + w / 2, y + h / 2]
+
+
+def world(seed, count, frames):
+    """(frames, count, 4) boxes that move straight, each in a lane of its own."""
+    rng = np.random.default_rng(seed)
+    size = rng.uniform(30, 60, (count, 2))
+    start = np.stack([rng.uniform(0, 500, count), 100.0 * np.arange(count)], 1)
+    velocity = np.stack([rng.uniform(-200, 200, count), rng.uniform(-20, 20, count)], 1)  # px/s
+    centres = start + velocity * (np.arange(frames) * 0.04)[:, None, None]
+    return np.concatenate([centres - size / 2, centres + size / 2], 2)
+
+
+def run(steps, tracker=None, start=DT):
+    tracker = tracker or MultiObjectTracker()
+    return [tracker.step(start + k * DT, step) for k, step in enumerate(steps)]
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 12))
+@settings(max_examples=25, deadline=None)
+def test_perfect_separated_detections_keep_their_ids_in_any_order(seed, count):
+    boxes = world(seed, count, 15)
+    rng = np.random.default_rng(seed)
+    orders = [rng.permutation(count) for _ in boxes]
+    tracks = run([found(frame[order]) for frame, order in zip(boxes, orders, strict=True)])
+    straight = run([found(frame) for frame in boxes])
+    for frame, one, other in zip(boxes, tracks, straight, strict=True):
+        assert one.ids.tolist() == other.ids.tolist() == list(range(1, count + 1))
+        assert (one.boxes == other.boxes).all()
+        distance = np.abs(one.boxes[:, None] - frame).max(2)
+        assert len(set(distance.argmin(1))) == count
+    final = np.abs(tracks[-1].boxes[:, None] - boxes[-1]).max(2).argmin(1)
+    first = np.abs(tracks[0].boxes[:, None] - boxes[0]).max(2).argmin(1)
+    assert (first == final).all()  # the id is still with its object
+
+
+@given(st.integers(0, 2**31), st.integers(0, 2**32 - 1))
+@settings(max_examples=15, deadline=None)
+def test_a_shift_of_time_changes_nothing(shift, seed):
+    steps = [found(frame) for frame in world(seed, 5, 8)]
+    for one, other in zip(run(steps), run(steps, start=DT + shift * 10**9), strict=True):
+        assert (one.ids == other.ids).all()
+        assert (one.boxes == other.boxes).all()
+        assert (one.ages == other.ages).all()
+
+
+def test_real_time_between_frames_is_used():
+    tracker = MultiObjectTracker()
+    stamps = np.cumsum([0, 1, 3, 1, 1, 5, 2, 1]) * 20_000_000
+    for stamp in stamps:
+        tracks = tracker.step(int(stamp) + 1, found([at(100 + 150 * stamp / 1e9, 50)]))
+    assert tracks.ids.tolist() == [1]
+    assert tracks.velocities[0] == pytest.approx([150, 0, 0, 0], abs=12)
+    tracks = tracker.step(int(stamps[-1]) + 1 + 200_000_000, NOTHING)
+    assert tracks.boxes[0] == pytest.approx(at(100 + 150 * (stamps[-1] / 1e9 + 0.2), 50), abs=5)
+
+
+def test_states_from_birth_to_the_end():
+    tracker = MultiObjectTracker(Settings(occluded_time=0.1, memory=0.3, confirm_after=3))
+    tracker.step(DT, NOTHING)  # what is there in the first image is confirmed at once
+    states = []
+    for k in range(1, 14):
+        tracks = tracker.step(DT * (k + 1), found([at(50, 50)]) if k <= 4 else NOTHING)
+        states.append(State(tracks.states[0]).name if len(tracks) else "")
+    assert states == [*["TENTATIVE"] * 2, *["CONFIRMED"] * 2, *["OCCLUDED"] * 2, *["LOST"] * 5, "", ""]
+
+
+def test_a_tentative_track_ends_with_the_first_miss_and_its_id_is_not_used_again():
+    tracker = MultiObjectTracker()
+    tracker.step(DT, NOTHING)
+    assert tracker.step(2 * DT, found([at(50, 50)])).ids.tolist() == [1]
+    assert len(tracker.step(3 * DT, NOTHING)) == 0
+    assert tracker.step(4 * DT, found([at(50, 50)])).ids.tolist() == [2]
+    tracker.forget()
+    assert tracker.step(5 * DT, found([at(50, 50)])).ids.tolist() == [3]
+
+
+def test_low_scores_continue_tracks_but_begin_none():
+    steps = [found([at(50, 50)])] * 3 + [found([at(50, 50), at(300, 50)], 0.3)] * 5
+    tracks = run(steps)[-1]
+    assert tracks.ids.tolist() == [1]
+    assert State(tracks.states[0]) is State.CONFIRMED
+    assert tracks.scores[0] == 0.3
+
+
+def test_an_object_that_hid_and_slowed_down_comes_back_with_its_id():
+    way = [100 + 8 * k for k in range(20)]  # 200 px/s
+    steps = [found([at(x, 50)]) for x in way] + [NOTHING] * 6
+    back = [found([at(way[-1] + 30 + 2 * k, 50)]) for k in range(10)]  # 50 px/s
+    tracks = run([*steps, *back])
+    assert {tuple(t.ids.tolist()) for t in tracks} == {(1,)}
+    assert tracks[-1].velocities[0, 0] == pytest.approx(50, abs=30)
+
+
+def test_classes_never_meet():
+    tracks = run([found([at(50, 50), at(51, 50)], kinds=np.array([k % 2, 1 - k % 2])) for k in range(6)])[-1]
+    assert tracks.ids.tolist() == [1, 2]
+    assert sorted(tracks.kinds.tolist()) == [0, 1]
+    assert (tracks.states == State.CONFIRMED).all()
+
+
+def test_appearance_decides_where_boxes_do_not():
+    # two objects change places by so little that each of the new boxes overlaps both tracks
+    scores, looks = np.array([0.9, 0.8]), np.eye(2)
+    still, swapped = [at(100, 50), at(110, 50)], [at(106, 50), at(104, 50)]
+    seen = run([found(still, scores, 0, looks)] * 5 + [found(swapped, scores, 0, looks)])[-1]
+    assert seen.scores.tolist() == [0.9, 0.8]  # the score tells which box a track was given
+    blind = run([found(still, scores)] * 5 + [found(swapped, scores)])[-1]
+    assert blind.scores.tolist() == [0.8, 0.9]
+
+
+def test_camera_motion_takes_the_jerk_out():
+    boxes = [found([at(100, 100), at(300, 100)])] * 5
+    jerk = np.array([[1.0, 0.0, 200.0], [0.0, 1.0, 0.0]])
+    moved = found([at(300, 100), at(500, 100)])
+    tracker = MultiObjectTracker()
+    run(boxes, tracker)
+    tracks = tracker.step(6 * DT, moved, jerk)
+    assert tracks.boxes[:, 0] == pytest.approx(moved.boxes[:, 0], abs=1)
+    assert tracks.ids.tolist() == [1, 2]
+    assert np.abs(tracks.velocities).max() < 5
+    plain = MultiObjectTracker()
+    run(boxes, plain)
+    assert len(plain.step(6 * DT, moved)) == 3  # the second box is taken for the first, and a third appears
+
+
+def test_unusable_detections_are_passed_over():
+    bad = [
+        [np.nan, 0, 10, 10],
+        [0, 0, np.inf, 10],
+        [-np.inf, 0, 5, 5],
+        [30, 30, 20, 40],
+        [5, 5, 5, 9],
+    ]
+    steps = [found([at(50, 50), *bad])] * 4 + [found(bad)] + [found([at(50, 50)], np.nan)]
+    tracks = run(steps)[-1]
+    assert tracks.ids.tolist() == [1]
+    assert np.isfinite(tracks.boxes).all()
+    assert State(tracks.states[0]) is State.OCCLUDED
+
+
+def test_a_thousand_copies_of_two_objects_are_two_tracks():
+    rng = np.random.default_rng(0)
+    many = np.repeat([at(50, 50), at(300, 50)], 1000, 0) + rng.normal(0, 0.2, (2000, 4))
+    tracks = run([found(many, rng.uniform(0.7, 1, 2000))] * 4)[-1]
+    assert tracks.ids.tolist() == [1, 2]
+
+
+def test_cost_is_near_linear_in_the_number_of_objects():
+    def seconds(side):
+        y, x = np.mgrid[:side, :side].reshape(2, -1) * 100.0
+        steps = [found(np.stack([x + d - 30, y - 40, x + d + 30, y + 40], 1)) for d in (0.0, 2.0, 4.0, 6.0)]
+        tracker, costs = MultiObjectTracker(), []
+        for k, step in enumerate(steps):
+            began = time.process_time()
+            tracks = tracker.step(DT * (k + 1), step)
+            costs.append(time.process_time() - began)
+        assert len(tracks) == side * side == tracks.ids[-1]
+        return min(costs[1:])
+
+    assert seconds(100) < 40 * seconds(32)  # ten times the objects; a matrix would cost a hundred times as much
+
+
+def test_churning_ids_leave_nothing_behind():
+    tracker, rng = MultiObjectTracker(), np.random.default_rng(3)
+    highest = 0
+    for k in range(600):
+        boxes = [at(*rng.uniform(0, 5000, 2)) for _ in range(3)]
+        tracks = tracker.step(DT * (k + 1), found(boxes))
+        fresh = tracks.ids[tracks.ages == 0]
+        assert (fresh > highest).all()
+        highest = max(highest, int(tracks.ids.max()))
+        assert len(tracks) <= 6
+    assert highest > 1500
+
+
+def test_trackers_share_nothing():
+    first, second = MultiObjectTracker(), MultiObjectTracker()
+    first.step(DT, found([at(50, 50), at(300, 50)]))
+    assert second.step(DT, found([at(50, 50)])).ids.tolist() == [1]

@@ -1,0 +1,191 @@
+import cv2
+import numpy as np
+import pytest
+
+from deep_tracking_ros.errors import InvalidRequestError
+from deep_tracking_ros.pipelines.multi_object import MultiObjectParameters, MultiObjectPipeline
+from deep_tracking_ros.pipelines.pipeline import Output
+from deep_tracking_ros.pipelines.registry import PIPELINES
+from deep_tracking_ros.types import Detection, Detections, Frame, State
+
+DT = 40_000_000  # ns
+START = 100 * 10**9
+
+
+def box(x, y=50.0, w=40.0, h=80.0):
+    return np.array([x - w / 2, y - h / 2, x + w / 2, y + h / 2], np.float32)
+
+
+def seen(k, *xs, frame_id="camera", label="person", score=0.9):
+    detections = tuple(Detection(box(x), score, label) for x in xs)
+    return Detections(START + k * DT, frame_id, detections)
+
+
+def make(**parameters):
+    return MultiObjectPipeline(MultiObjectParameters(**parameters))
+
+
+def feed(pipeline, *items):
+    return [output.item for item in items for output in pipeline.step("detections", item)]
+
+
+def test_one_message_per_message_also_for_empty_ones():
+    results = feed(make(), seen(0), seen(1, 50), seen(2, 52, 300), seen(3))
+    assert [len(r.boxes) for r in results] == [0, 1, 2, 1]
+    assert [r.stamp for r in results] == [r.valid_at for r in results] == [START + k * DT for k in range(4)]
+    assert {r.frame_id for r in results} == {"camera"}
+    (last,) = results[3].boxes
+    assert (last.id, last.state, last.label, last.score) == (1, State.OCCLUDED, "person", -1)
+    assert last.unseen == pytest.approx(0.04)
+    assert last.age == pytest.approx(0.08)
+    assert (np.linalg.eigvalsh(last.covariance) > 0).all()
+
+
+def test_duplicates_and_late_ones_are_counted_and_give_nothing():
+    pipeline = make()
+    results = feed(pipeline, seen(0, 50), seen(2, 54), seen(2, 90), seen(1, 52), seen(3, 56))
+    assert [r.stamp for r in results] == [START + k * DT for k in (0, 2, 3)]
+    assert (pipeline.status()["duplicates"], pipeline.status()["late"], pipeline.status()["jumps"]) == (1, 1, 0)
+    assert [b.id for b in results[-1].boxes] == [1]
+
+
+def test_late_ones_find_their_place_while_others_wait():
+    order = [0, 1, 3, 2, 4, 6, 5, 5, 7, 8, 9]
+    pipeline = make(reorder_wait=0.08)
+    results = feed(pipeline, *(seen(k, 50 + 6 * k) for k in order))
+    assert [r.stamp for r in results] == [START + k * DT for k in range(8)]  # 8 and 9 wait
+    straight = feed(make(), *(seen(k, 50 + 6 * k) for k in range(8)))
+    for one, other in zip(results, straight, strict=True):
+        assert [b.id for b in one.boxes] == [b.id for b in other.boxes] == [1]
+        assert (one.boxes[0].box == other.boxes[0].box).all()
+    status = pipeline.status()
+    assert (status["duplicates"], status["late"], status["held"]) == (1, 0, 2)
+
+
+def test_no_more_than_a_limit_wait():
+    pipeline = make(reorder_wait=60.0, reorder_tolerance=60.0)
+    results = feed(pipeline, *(seen(k, 50) for k in range(150)))
+    assert len(results) == 50
+    assert pipeline.status()["held"] == 100
+
+
+def test_a_time_jump_gives_a_new_epoch_and_new_ids():
+    pipeline = make()
+    results = feed(pipeline, seen(100, 50), seen(101, 50), seen(0, 50), seen(1, 50), seen(100, 50))
+    assert [r.epoch for r in results] == [0, 0, 1, 1, 2]
+    assert [[b.id for b in r.boxes] for r in results] == [[1], [1], [2], [2], [3]]
+    assert pipeline.status()["jumps"] == 2
+    assert "time jumped from" in pipeline.status()["last_reset"]
+
+
+def test_what_waits_is_taken_before_a_time_jump():
+    pipeline = make(reorder_wait=0.1)
+    results = feed(pipeline, seen(100, 50), seen(101, 50), seen(0, 50))
+    assert [(r.stamp - START) // DT for r in results] == [100, 101, 0]
+    assert [r.epoch for r in results] == [0, 0, 1]
+
+
+def test_another_frame_id_is_another_camera():
+    pipeline = make()
+    results = feed(pipeline, seen(0, 50), seen(1, 50, frame_id="rear"), seen(2, 50, frame_id="rear"))
+    assert [r.epoch for r in results] == [0, 1, 1]
+    assert [[b.id for b in r.boxes] for r in results] == [[1], [2], [2]]
+    assert "'camera' to 'rear'" in pipeline.status()["last_reset"]
+
+
+def test_reset_counts_the_epoch_up_and_never_uses_an_id_again():
+    pipeline = make()
+    feed(pipeline, seen(0, 50))
+    pipeline.reset("a test")
+    (result,) = feed(pipeline, seen(1, 50))
+    assert (result.epoch, result.boxes[0].id) == (1, 2)
+    assert pipeline.status()["last_reset"] == "a test"
+
+
+def test_pipelines_share_nothing():
+    first, second = make(), make()
+    feed(first, seen(0, 50, 200, 400))
+    (result,) = feed(second, seen(0, 50))
+    assert [b.id for b in result.boxes] == [1]
+    assert second.status()["frames"] == 1
+
+
+def test_labels_are_kept_apart():
+    both = [Detection(box(50), 0.9, "person"), Detection(box(52), 0.9, "dog")]
+    pipeline = make()
+    for k in range(4):
+        (result,) = feed(pipeline, Detections(START + k * DT, "camera", tuple(both[:: 1 if k % 2 else -1])))
+    assert sorted((b.id, b.label) for b in result.boxes) == sorted(
+        zip((1, 2), [b.label for b in result.boxes], strict=True)
+    )
+    assert {b.label for b in result.boxes} == {"person", "dog"}
+    assert all(b.state is State.CONFIRMED for b in result.boxes)
+
+
+def test_bad_detections_do_no_harm():
+    nan, turned = np.full(4, np.nan, np.float32), np.array([60, 60, 20, 20], np.float32)
+    odd = Detection(box(300), 0.9, "person", np.ones(3, np.float32))
+    other = Detection(box(500), 0.9, "person", np.full(5, np.nan, np.float32))
+    pipeline = make()
+    for k in range(3):
+        good = Detection(box(50), 0.9, "person")
+        bad = (Detection(nan, 0.9), Detection(turned, 0.9), Detection(box(700), np.nan), Detection(box(700), 0.0))
+        (result,) = feed(pipeline, Detections(START + k * DT, "camera", (good, odd, other, *bad)))
+    assert len(result.boxes) == 3
+    assert all(np.isfinite(b.box).all() for b in result.boxes)
+
+
+def test_prediction_to_now_is_bounded_and_leaves_the_lost_alone():
+    pipeline = make(predict_to_now=True, max_prediction=0.2, occluded_time=0.05)
+    results = feed(pipeline, *(seen(k, 50 + 4 * k, *([400] if k < 10 else [])) for k in range(14)))
+    output = Output("boxes", results[-1])
+    walking, lost = results[-1].boxes
+    assert lost.state is State.LOST
+    assert not lost.velocity.any()
+    for ahead, expected in ((0.1, 0.1), (5.0, 0.2), (-1.0, 0.0)):
+        moved = pipeline.predict(output, results[-1].stamp + int(ahead * 1e9)).item
+        assert moved.valid_at == results[-1].stamp + round(expected * 1e9)
+        assert moved.boxes[0].box - walking.box == pytest.approx(walking.velocity[[0, 1, 0, 1]] * expected, abs=0.01)
+        assert (moved.boxes[1].box == lost.box).all()
+    assert walking.velocity[0] == pytest.approx(100, abs=10)  # 4 px in 40 ms
+
+
+def test_images_take_the_cameras_motion_out():
+    noise = np.random.default_rng(0).integers(0, 255, (18, 24, 3), np.uint8)
+    picture = cv2.resize(noise, (960, 720), interpolation=cv2.INTER_CUBIC)
+    with_images, without = make(camera_motion=True), make()
+    assert set(with_images.inputs) == {"detections", "image"}
+    assert set(without.inputs) == {"detections"}
+    for k, shift in enumerate([0, 0, 0, 60]):
+        image = np.roll(picture, shift, 1)
+        assert list(with_images.step("image", Frame(image, START + k * DT, "camera"))) == []
+        (result,) = feed(with_images, seen(k, 400 + shift))
+        (blind,) = feed(without, seen(k, 400 + shift))
+    assert (result.width, result.height) == (960, 720)
+    assert [b.id for b in result.boxes] == [1]
+    assert result.boxes[0].box == pytest.approx(box(460), abs=2)
+    assert [b.id for b in blind.boxes] == [1, 2]
+
+
+def test_contradicting_parameters_are_refused():
+    with pytest.raises(InvalidRequestError, match=r"low_score is 0\.7, it must not be above high_score, 0\.6"):
+        make(low_score=0.7)
+    with pytest.raises(InvalidRequestError, match="reorder_wait is 1 s"):
+        make(reorder_wait=1.0)
+    with pytest.raises(InvalidRequestError, match="str is no command"):
+        make().command("x")
+
+
+def test_it_is_in_the_registry():
+    pipeline = PIPELINES["multi_object_tracker"].make(MultiObjectParameters())
+    assert isinstance(pipeline, MultiObjectPipeline)
+    assert pipeline.engines == ()
+    pipeline.close()
+
+
+def test_memory_stays_flat_with_churning_ids():
+    pipeline, rng = make(), np.random.default_rng(0)
+    for k in range(500):
+        (result,) = feed(pipeline, seen(k, *rng.uniform(0, 9000, 3)))
+    assert len(result.boxes) <= 6
+    assert result.boxes[-1].id > 1000
