@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from deep_tracking_ros.geometry.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
+from deep_tracking_ros.geometry.boxes import cxcywh_to_xyxy
 from deep_tracking_ros.pipelines import motion
 from deep_tracking_ros.pipelines.motion import Motion
 from deep_tracking_ros.pipelines.states import Sighting, Thresholds
@@ -23,24 +24,46 @@ class Followed:
     label: str
     target: Target
     stamp: int | None  # ns, of the last image in which it was looked for; None after a time jump
+    size: tuple[int, int]  # px, (width, height) of that image: boxes are in its pixels
     sighting: Sighting
     estimate: Estimate
     motion: Motion | None  # None while LOST
     age: int = 0  # ns
 
     @classmethod
-    def start(cls, id_: int, label: str, target: Target, stamp: int, box: FloatArray) -> Followed:
+    def start(
+        cls, id_: int, label: str, target: Target, stamp: int, size: tuple[int, int], box: FloatArray
+    ) -> Followed:
         """A target in its first image, where it is at the box that the operator drew."""
-        return cls(id_, label, target, stamp, Sighting(State.TRACKED, box), Estimate(box, 1.0), motion.start(box))
+        sighting = Sighting(State.TRACKED, box)
+        return cls(id_, label, target, stamp, size, sighting, Estimate(box, 1.0), motion.start(box))
 
     def forget_time(self) -> None:
-        """As after a time jump: LOST, without motion, and the time to the next image is unknown."""
+        """As after a time jump: LOST, without motion or score, and the time to the next image is unknown."""
         self.sighting = self.sighting.lost()
+        self.estimate = replace(self.estimate, score=-1.0)
         self.motion = None
         self.stamp = None
 
+    def resize(self, size: tuple[int, int]) -> None:
+        """As after a time jump where images have another size from now on; the place is scaled to it."""
+        if size == self.size:
+            return
+        self.forget_time()
+        ratio = np.tile(np.divide(size, self.size), 2)
+        self.target.box = _scaled(self.target.box, ratio)
+        self.sighting = replace(self.sighting, box=_scaled(self.sighting.box, ratio))
+        self.size = size
+
+    def measured_motion(self) -> Motion | None:
+        """Belief about the box as it is published, which is the measured one; None while LOST."""
+        return self.motion and motion.measured(self.motion, self.estimate.box, self.estimate.score)
+
     def box(self) -> TrackedBox:
-        """The target as it is published: a lost one stands still where it was last found."""
+        """The target as it is published: a lost one stands still where it was last found.
+
+        The box of one that is not lost is what the tracker measured, not filtered, with the variance of that.
+        """
         common = TrackedBox(
             id=self.id,
             box=self.sighting.box,
@@ -50,13 +73,14 @@ class Followed:
             age=seconds(self.age),
             unseen=seconds(self.sighting.unseen),
         )
-        if self.motion is None:
+        belief = self.measured_motion()
+        if belief is None:
             return common
         return replace(
             common,
             box=self.estimate.box,
-            velocity=self.motion.velocity,
-            covariance=self.motion.position_covariance,
+            velocity=belief.velocity,
+            covariance=belief.position_covariance,
             contour=self.estimate.contour,
             mask=self.estimate.mask,
         )
@@ -66,6 +90,8 @@ def follow(tracker: SingleObjectTracker, thresholds: Thresholds, targets: Sequen
     """Look for targets in a frame, all in one batch, and update what is known of them."""
     if not targets:
         return
+    for t in targets:
+        t.resize(image_size(frame))
     estimates = tracker.track(frame.image, [t.target for t in targets])
     moving: list[tuple[Followed, Motion, float]] = []
     for t, estimate in zip(targets, estimates, strict=True):
@@ -89,27 +115,37 @@ def follow(tracker: SingleObjectTracker, thresholds: Thresholds, targets: Sequen
             t.motion = after[i]
 
 
+def image_size(frame: Frame) -> tuple[int, int]:
+    """(width, height), px."""
+    height, width = frame.image.shape[:2]
+    return width, height
+
+
+def _scaled(box: FloatArray, ratio: NDArray[np.float64]) -> FloatArray:
+    """A box after the image was resized; the outer edges of both images fall together."""
+    return ((box + 0.5) * ratio - 0.5).astype(np.float32)
+
+
 def predicted(boxes: Sequence[TrackedBox], beliefs: Sequence[Motion | None], dt: float) -> tuple[TrackedBox, ...]:
     """Published boxes moved ``dt`` seconds along their velocity, with what is drawn on them; covariances grow.
 
-    A box without a belief about its motion (its target is LOST) stays as it is.
+    ``beliefs`` are about the boxes as published (`Followed.measured_motion`). A box without one (its target is LOST)
+    stays as it is.
     """
     moving = {i: belief for i, belief in enumerate(beliefs) if belief is not None}
     if not moving:
         return tuple(boxes)
-    before = xyxy_to_cxcywh(np.stack([boxes[i].box for i in moving]))
-    after = before + np.stack([boxes[i].velocity for i in moving]) * np.float32(dt)
-    after[:, 2:] = np.maximum(after[:, 2:], motion.SMALLEST)
-    later = cxcywh_to_xyxy(after)
-    covariances = motion.predict(motion.stack(list(moving.values())), dt).position_covariance
+    before = motion.stack(list(moving.values()))
+    after = motion.predict(before, dt)
+    later = cxcywh_to_xyxy(after.position)
     result = list(boxes)
     for row, i in enumerate(moving):
-        box, shift = boxes[i], after[row, :2] - before[row, :2]
+        box, shift = boxes[i], after.position[row, :2] - before.position[row, :2]
         x, y = (round(float(v)) for v in shift)
         result[i] = replace(
             box,
             box=later[row],
-            covariance=covariances[row],
+            covariance=after.position_covariance[row],
             contour=None if box.contour is None else box.contour + shift,
             mask=None if box.mask is None else replace(box.mask, x=box.mask.x + x, y=box.mask.y + y),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import suppress
+from weakref import WeakKeyDictionary
 
 from deep_tracking_ros.errors import NoFrameError, StampNotBufferedError
 from deep_tracking_ros.pipelines.time_keeper import Arrival, TimeRules
@@ -13,7 +14,10 @@ from deep_tracking_ros.types import Frame, seconds
 class FrameBuffer:
     """Recent frames in order of their stamps, bounded by seconds and by bytes; the newest one is always kept.
 
-    One thread may append while another reads. There is no lock, since none is needed: each operation on a deque is
+    Frames without a time jump between them are a run. Only those of the newest run are kept; which run a frame came in
+    is known as long as the frame lives, since whoever works on frames may be far behind the one who appends them.
+
+    One thread appends, another may read and clear. There is no lock, since none is needed: each operation on a deque is
     atomic in CPython, readers take one ``tuple(deque)`` (which runs no Python code) and work on that, and a frame is
     complete before it is appended.
     """
@@ -24,21 +28,23 @@ class FrameBuffer:
         self.max_bytes = max_bytes
         self.rules = rules
         self._frames: deque[Frame] = deque()
-        self._began = 0  # ns, stamp of the first frame since the last time jump; it may be gone by now
+        self._newest: int | None = None  # ns, of the newest frame that was kept; it may be cleared by now
+        self._run = 0
+        self._runs: WeakKeyDictionary[Frame, int] = WeakKeyDictionary()
 
     def append(self, frame: Frame) -> None:
         """Keep a frame. A duplicate or late one is left out; a time jump first empties the buffer."""
-        newest = self.newest
-        arrival = self.rules.classify(newest, frame.stamp)
-        if arrival in (Arrival.DUPLICATE, Arrival.LATE):
-            return
+        arrival = self.rules.classify(self._newest, frame.stamp)
         if arrival is Arrival.JUMP:
             self._frames.clear()
-        if arrival is Arrival.JUMP or newest is None:
-            self._began = frame.stamp
+            self._run += 1
+        self._runs[frame] = self._run
+        if arrival in (Arrival.DUPLICATE, Arrival.LATE):
+            return
+        self._newest = frame.stamp
         self._frames.append(frame)
         frames = self.frames()
-        # counted anew each time, since a frame costs more once it was decoded
+        # counted anew each time, since a frame costs more while it is decoded
         nbytes = sum(kept.nbytes for kept in frames)
         for kept in frames[:-1]:
             if frame.stamp - kept.stamp <= self.span and nbytes <= self.max_bytes:
@@ -51,24 +57,22 @@ class FrameBuffer:
         """All frames kept, oldest first."""
         return tuple(self._frames)
 
-    @property
-    def newest(self) -> int | None:
-        """Stamp (ns) of the newest frame, None if there is none."""
-        frames = self.frames()
-        return frames[-1].stamp if frames else None
+    def run_of(self, frame: Frame) -> int | None:
+        """Number of the run in which a frame came, counted up at each time jump; None if it never came here."""
+        return self._runs.get(frame)
 
-    def unbroken(self, first: int, last: int) -> bool:
-        """Whether frames are known to have come from stamp ``first`` to ``last`` (ns) without a time jump between."""
-        newest = self.newest
-        return newest is not None and self._began <= first <= last <= newest
+    def between(self, first: Frame, last: int) -> tuple[Frame, ...]:
+        """The frames kept of the run of ``first`` that are after it and not after stamp ``last`` (ns), oldest first."""
+        run = self.run_of(first)
+        return tuple(f for f in self.frames() if first.stamp < f.stamp <= last and self.run_of(f) == run)
 
     @property
     def nbytes(self) -> int:
         """What all frames cost, bytes."""
         return sum(frame.nbytes for frame in self.frames())
 
-    def since(self, stamp: int) -> tuple[Frame, ...]:
-        """The frame of exactly this stamp (ns) and all after it, oldest first.
+    def find(self, stamp: int) -> Frame:
+        """The frame of exactly this stamp (ns).
 
         Raises `NoFrameError` while the buffer is empty, and `StampNotBufferedError` naming the range that is kept.
         """
@@ -77,9 +81,9 @@ class FrameBuffer:
             raise NoFrameError(
                 f"no image has arrived yet, so there is none of stamp {time_text(stamp)}; try again later"
             )
-        for i, frame in enumerate(frames):
+        for frame in frames:
             if frame.stamp == stamp:
-                return frames[i:]
+                return frame
         first, last = frames[0].stamp, frames[-1].stamp
         kept = f"{len(frames)} images from {time_text(first)} to {time_text(last)} are kept"
         if stamp < first:

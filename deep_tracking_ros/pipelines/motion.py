@@ -102,6 +102,18 @@ def update(motion: Motion, boxes: ArrayLike, scores: ArrayLike) -> Motion:
     return Motion(motion.mean + gain * innovation[..., None], covariance)
 
 
+def measured(motion: Motion, boxes: ArrayLike, scores: ArrayLike) -> Motion:
+    """Belief centred on the boxes (..., 4) xyxy px that `update` was given last, in place of the filtered position.
+
+    A measured box errs more than the filtered one. The error that it shares with the filtered velocity is, for the
+    gain K of the filter, K_v R = P_v H' R / S, which is the entry of the covariance after the update.
+    """
+    position = xyxy_to_cxcywh(boxes).astype(np.float64)
+    _, pv, v = _entries(motion.covariance)
+    mean = np.stack([position, motion.mean[..., 1]], -1)
+    return Motion(mean, _matrix(_measurement_variance(_size(position), scores), pv, v))
+
+
 def _size(position: Array) -> Array:
     """(..., 1) sqrt(w * h) of (..., 4) cx, cy, w, h, px."""
     sides = np.maximum(position[..., 2:], SMALLEST)

@@ -1,7 +1,8 @@
 """The contract of every pipeline: a pure function of stamped input, the same live, from a bag and from Python.
 
 A pipeline never asks for the time, starts no thread and knows nothing of ROS. Its caller makes sure that `step`,
-`command` and `reset` do not run at the same time; `remember` may be called from another thread.
+`command` and `reset` do not run at the same time; `remember` may be called from one other thread. Every input comes to
+`remember` first and then, in the same order and unless it was dropped, to `step`: the same object, live and offline.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class Pipeline(ABC):
         """Take one input and give what follows from it.
 
         Duplicates and late input are counted and give nothing. Raises a `DeepTrackingError` for input that cannot be
-        used; the state is then as before.
+        used; the state is then as before. The caller gives each input to `remember` first.
         """
 
     @abstractmethod
@@ -71,7 +72,11 @@ class Pipeline(ABC):
         """Drop what depends on time, as after a time jump: the epoch counts up, targets stay known but LOST."""
 
     def remember(self, port: str, item: Any) -> None:
-        """Keep an input that may never come to `step` (dropped by a live node), for commands about the past."""
+        """Take note of an input as it arrives, whether it will come to `step` or be dropped by a busy live node.
+
+        The one place where inputs are kept for commands about the past, so that they are kept in the order in which
+        they arrived, however far `step` lags behind.
+        """
 
     def predict(self, output: Output, stamp: int) -> Output:
         """The output moved forward to a later time (ns), where the pipeline does so and its parameters ask for it."""

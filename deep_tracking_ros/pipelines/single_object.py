@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from deep_tracking_ros.errors import (
-    InvalidImageError,
     InvalidRequestError,
-    OutsideImageError,
     TooManyTargetsError,
-    UnknownTargetError,
 )
-from deep_tracking_ros.geometry.boxes import check_box
 from deep_tracking_ros.inference.engine import Engine
-from deep_tracking_ros.pipelines.followed import Followed, follow, predicted
+from deep_tracking_ros.pipelines.followed import image_size, predicted
 from deep_tracking_ros.pipelines.frame_buffer import FrameBuffer, time_text
 from deep_tracking_ros.pipelines.parameters import parameter
 from deep_tracking_ros.pipelines.pipeline import Output, Pipeline, Reply
 from deep_tracking_ros.pipelines.requests import ClearTargets, RemoveTarget, SetTarget
 from deep_tracking_ros.pipelines.states import Thresholds
+from deep_tracking_ros.pipelines.targets import Targets
 from deep_tracking_ros.pipelines.time_keeper import Arrival, TimeKeeper, TimeRules
 from deep_tracking_ros.single_object.tracker import SingleObjectTracker
-from deep_tracking_ros.types import FloatArray, Frame, State, TrackedBox, TrackedBoxes, nanoseconds, seconds
+from deep_tracking_ros.types import Frame, State, TrackedBoxes, nanoseconds, seconds
 
 
 @dataclass(frozen=True)
@@ -45,7 +38,10 @@ class SingleObjectParameters:
         "fp32", "Number type of the network; the smaller ones need a GPU.", choices=("fp32", "fp16", "bf16")
     )
     threads: int = parameter(
-        0, "CPU threads of the network; 0 = as many as the backend likes.", minimum=0, maximum=1024
+        0,
+        "CPU threads of the network (with torch: of the whole process); 0 = as many as the backend likes.",
+        minimum=0,
+        maximum=1024,
     )
     max_targets: int = parameter(16, "Most targets followed at a time.", minimum=1, maximum=1024)
     tracked_threshold: float = parameter(
@@ -90,12 +86,15 @@ class SingleObjectPipeline(Pipeline):
     Time. An image with the stamp of the newest one is a duplicate, an older one is late: both are counted and give
     nothing. After a time jump the epoch counts up, all targets are LOST until found and their motion is forgotten.
     A change of the image size counts as a jump too, since boxes before and after it cannot be compared; the places of
-    the targets are scaled to the new size.
+    the targets are scaled to the new size. Images of before it are kept.
 
     Targets. With a stamp, `SetTarget` starts a target on that kept image and follows it through the kept images up to
-    the newest processed one before it returns. With stamp 0 it starts on the next image. Its box is checked at once
-    where the size of the images is known, else on that image: should it lie outside, the target is published once as
-    LOST with score 0 and is gone, and ``last_error`` in the status says why. Ids are never used twice.
+    the newest processed one before it returns; on a kept image that was not processed yet it starts when that is, or
+    one after it. With stamp 0 it starts on the next image. Its box is checked at once where the size of the images is
+    known, else on that image. A target that cannot be started then is published once as LOST with score 0 and is gone,
+    and ``last_error`` in the status says why. Ids are never used twice.
+
+    Images. All are kept as they came by `remember`; decoded is only the newest one that was processed.
     """
 
     name = "single_object_tracker"
@@ -124,13 +123,12 @@ class SingleObjectPipeline(Pipeline):
         self.time = TimeKeeper(rules)
         self.buffer = FrameBuffer(nanoseconds(parameters.frame_buffer), parameters.frame_buffer_mb * 10**6, rules)
         self._owns_tracker = owns_tracker
-        self._followed: dict[int, Followed] = {}
-        self._pending: dict[int, SetTarget] = {}  # to be started on the next image
-        self._last_id = 0
+        self.targets = Targets(tracker, self.thresholds, self.buffer, parameters.catch_up_frames)
+        self._newest: Frame | None = None  # of those processed
         self._size: tuple[int, int] | None = None  # (width, height) of the images
         self._frames = 0
         self._states: Counter[State] = Counter()
-        self._last_reset = self._last_error = ""
+        self._last_reset = ""
 
     @classmethod
     def make(cls, parameters: Any, log: Callable[[str], None] | None = None) -> SingleObjectPipeline:
@@ -141,7 +139,7 @@ class SingleObjectPipeline(Pipeline):
         return cls(parameters, tracker, owns_tracker=True)
 
     def remember(self, port: str, item: Frame) -> None:
-        """Keep an image for `SetTarget` on a past stamp; may be called from another thread."""
+        """Keep an image for `SetTarget` on a past stamp; may be called from one other thread."""
         self.buffer.append(item)
 
     def step(self, port: str, item: Frame) -> Iterable[Output]:
@@ -153,26 +151,15 @@ class SingleObjectPipeline(Pipeline):
         if arrival in (Arrival.DUPLICATE, Arrival.LATE):
             self.time.take(item.stamp, arrival)
             return ()
-        height, width = item.image.shape[:2]
-        if arrival is Arrival.JUMP:
-            assert self.time.newest is not None
-            self._forget(f"time jumped from {time_text(self.time.newest)} to {time_text(item.stamp)}")
-        if self._size not in (None, (width, height)):
-            self._resize(width, height)
-        self._size = (width, height)
-        self.buffer.append(item)
-
-        # a target may have been set on an image that came after this one
-        present = [t for t in self._followed.values() if t.stamp is None or t.stamp <= item.stamp]
-        follow(self.tracker, self.thresholds, [t for t in present if t.stamp != item.stamp], item)
-        boxes = [t.box() for t in present]
-        for id_, request in list(self._pending.items()):
-            boxes = [box for box in boxes if box.id != id_] + self._start_pending(id_, request, item)
-
-        self.time.take(item.stamp, arrival)
+        size = image_size(item)
+        # here, not where newer images arrive, since nobody works on the image before this one any more
+        if self._newest is not None and self._newest is not item:
+            self._newest.release()
+        self._take(item, arrival, size)
+        boxes = self.targets.step(item)
         self._frames += 1
         self._states = Counter(box.state for box in boxes)
-        ordered = tuple(sorted(boxes, key=lambda box: box.id))
+        width, height = size
         result = TrackedBoxes(
             stamp=item.stamp,
             frame_id=item.frame_id,
@@ -181,7 +168,7 @@ class SingleObjectPipeline(Pipeline):
             width=width,
             height=height,
             model=self.tracker.card.name,
-            boxes=ordered,
+            boxes=boxes,
         )
         return (Output("boxes", result),)
 
@@ -190,20 +177,17 @@ class SingleObjectPipeline(Pipeline):
         if isinstance(request, SetTarget):
             return self._set_target(request)
         if isinstance(request, RemoveTarget):
-            self._check_known(request.id)
-            self._followed.pop(request.id, None)
-            self._pending.pop(request.id, None)
+            self.targets.remove(request.id)
             return Reply(f"target {request.id} was removed", id=request.id, count=1)
         if isinstance(request, ClearTargets):
-            count = len({*self._followed, *self._pending})
-            self._followed.clear()
-            self._pending.clear()
+            count = self.targets.clear()
             return Reply(f"{count} targets were removed", count=count)
         raise InvalidRequestError(f"{type(request).__name__} is no command of {self.name}")
 
     def reset(self, reason: str) -> None:
         """As after a time jump; kept images are dropped too."""
-        self._forget(reason)
+        self._last_reset = reason
+        self.targets.forget_time()
         self.time.reset()
         self.buffer.clear()
 
@@ -214,7 +198,7 @@ class SingleObjectPipeline(Pipeline):
         dt = min(stamp - item.stamp, limit)
         if not self.parameters.predict_to_now or dt <= 0:
             return output
-        beliefs = {t.id: t.motion for t in self._followed.values() if t.stamp == item.stamp}
+        beliefs = {t.id: t.measured_motion() for t in self.targets.followed.values() if t.stamp == item.stamp}
         boxes = predicted(item.boxes, [beliefs.get(box.id) for box in item.boxes], seconds(dt))
         return Output(output.port, replace(item, boxes=boxes, valid_at=item.stamp + dt))
 
@@ -235,8 +219,8 @@ class SingleObjectPipeline(Pipeline):
             "late": counts[Arrival.LATE],
             "jumps": counts[Arrival.JUMP],
             "epoch": self.time.epoch,
-            "targets": len(self._followed),
-            "pending": len(self._pending),
+            "targets": len(self.targets.followed),
+            "pending": len(self.targets.waiting),
             "tracked": states[State.TRACKED],
             "uncertain": states[State.UNCERTAIN],
             "lost": states[State.LOST],
@@ -244,30 +228,52 @@ class SingleObjectPipeline(Pipeline):
             "buffered_s": seconds(frames[-1].stamp - frames[0].stamp) if frames else 0.0,
             "buffered_mb": sum(frame.nbytes for frame in frames) / 10**6,
             "last_reset": self._last_reset,
-            "last_error": self._last_error,
+            "last_error": self.targets.last_error,
         }
 
     def close(self) -> None:
         """Drop all targets and images, and the tracker's engines where it is this pipeline's own."""
-        self._followed.clear()
-        self._pending.clear()
+        self.targets.clear()
         self.buffer.clear()
+        self._newest = None
         if self._owns_tracker:
             for engine in self.tracker.engines:
                 engine.close()
 
     def _arrival(self, frame: Frame) -> Arrival:
-        """How a frame follows the last one processed; a busy node that let many go by has seen no time jump."""
+        """How a frame follows the last one processed; the buffer knows of those between, which were dropped."""
         arrival, newest = self.time.classify(frame.stamp), self.time.newest
-        if arrival is Arrival.JUMP and newest is not None and self.buffer.unbroken(newest, frame.stamp):
-            return Arrival.NEW
-        return arrival
+        if newest is None or self._newest is None:
+            return arrival
+        before, now = self.buffer.run_of(self._newest), self.buffer.run_of(frame)
+        if before is None or now is None:
+            return arrival
+        if before != now:
+            return Arrival.JUMP
+        busy = arrival is Arrival.JUMP and frame.stamp > newest  # many were dropped, and time did not jump
+        return Arrival.NEW if busy else arrival
+
+    def _take(self, frame: Frame, arrival: Arrival, size: tuple[int, int]) -> None:
+        """Count a frame that can be used; after a time jump or with another size, all that is known is of before."""
+        reasons = []
+        if arrival is Arrival.JUMP:
+            assert self.time.newest is not None
+            reasons.append(f"time jumped from {time_text(self.time.newest)} to {time_text(frame.stamp)}")
+        if self._size is not None and size != self._size:
+            reasons.append("the image size changed from {}x{} to {}x{}".format(*self._size, *size))
+            if arrival is Arrival.NEW:
+                self.time.reset()
+        if reasons:
+            self.targets.forget_time()
+            self._last_reset = " and ".join(reasons)
+        self.time.take(frame.stamp, arrival)
+        self._newest, self._size = frame, size
 
     def _set_target(self, request: SetTarget) -> Reply:
         """Start a target, or one anew; nothing changes where that raises."""
         if request.id:
-            self._check_known(request.id)
-        elif len({*self._followed, *self._pending}) >= self.parameters.max_targets:
+            self.targets.check_known(request.id)
+        elif len(self.targets.ids) >= self.parameters.max_targets:
             raise TooManyTargetsError(
                 f"{self.parameters.max_targets} targets are followed, which is the parameter max_targets; remove one "
                 "first, or raise it"
@@ -276,92 +282,28 @@ class SingleObjectPipeline(Pipeline):
             raise InvalidRequestError(
                 f"the stamp is {request.stamp} ns; it must be that of an image, or 0 for the next"
             )
-        frames = self.buffer.since(request.stamp) if request.stamp else ()
-        width, height = frames[0].image.shape[1::-1] if frames else self._size or (None, None)
-        box = self._check_box(request, width, height)
-        followed = self._start(request, box, frames[0]) if frames else None
-        id_ = request.id or self._last_id + 1
-        caught_up = self._catch_up(followed, frames) if followed else 0
-
-        self._last_id = max(self._last_id, id_)
-        self._pending.pop(id_, None)
-        if followed is None:
-            self._pending[id_] = replace(request, id=id_)
+        if not request.stamp:
+            self.targets.check_box(request.box, self._size)
+            id_ = self.targets.wait(request, None)
             return Reply(f"target {id_} starts on the next image", id=id_, count=1)
-        followed.id = id_
-        self._followed[id_] = followed
-        text = f"target {id_} was started on the image of stamp {time_text(request.stamp)}"
-        if caught_up:
-            text += f" and followed through {caught_up} images since; it is {followed.sighting.state.name} now"
-        return Reply(text, id=id_, count=1)
-
-    def _check_known(self, id_: int) -> None:
-        known = sorted({*self._followed, *self._pending})
-        if id_ not in known:
-            listing = ", ".join(map(str, known)) or "none, since no target is followed"
-            raise UnknownTargetError(f"there is no target {id_}; known ids are {listing}")
-
-    def _check_box(self, request: SetTarget, width: int | None, height: int | None) -> FloatArray:
-        """The box cut to the image; where the image's size is not known yet, checked for all but its place."""
-        if width is not None and height is not None:
-            return check_box(request.box, width, height, self.tracker.smallest)
-        with suppress(OutsideImageError):
-            check_box(request.box, 1, 1, self.tracker.smallest)
-        return np.asarray(request.box, np.float32)
-
-    def _start(self, request: SetTarget, box: FloatArray, frame: Frame) -> Followed:
-        (target,) = self.tracker.start(frame.image, box[None])
-        old = self._followed.get(request.id)
-        label = request.label or (old.label if old else "")
-        return Followed.start(request.id, label, target, frame.stamp, box)
-
-    def _catch_up(self, followed: Followed, frames: Sequence[Frame]) -> int:
-        """Follow a new target from ``frames[0]`` to the newest processed frame; gives how many frames were used.
-
-        Frames that no `step` has seen yet are left to `step`.
-        """
-        newest = self.time.newest
-        later = [frame for frame in frames[1:] if newest is not None and frame.stamp <= newest]
-        # evenly thinned out, and always with the last, so that the target then stands where all others do
-        stride = -(-len(later) // self.parameters.catch_up_frames) if later else 1
-        chosen = later[::-1][::stride][::-1]
-        used = 0
-        for frame in chosen:
-            with suppress(InvalidImageError):  # step could not use it either
-                follow(self.tracker, self.thresholds, [followed], frame)
-                used += 1
-        return used
-
-    def _start_pending(self, id_: int, request: SetTarget, frame: Frame) -> list[TrackedBox]:
-        """Start a target on the image that it waited for; gives what is to be published of it."""
-        height, width = frame.image.shape[:2]
+        frame = self.buffer.find(request.stamp)
         try:
-            box = self._check_box(request, width, height)
-        except OutsideImageError as error:
-            del self._pending[id_]
-            self._last_error = f"target {id_}: {error}"
-            if id_ in self._followed:  # it was to be started anew, and goes on as it is
-                return [self._followed[id_].box()]
-            return [TrackedBox(id_, np.asarray(request.box, np.float32), State.LOST, 0.0, request.label)]
-        self._followed[id_] = self._start(request, box, frame)
-        del self._pending[id_]
-        return [self._followed[id_].box()]
+            return self._set_target_on(frame, request)
+        finally:
+            if frame is not self._newest:
+                frame.release()
 
-    def _forget(self, reason: str) -> None:
-        """Drop what depends on time: targets stay known, LOST and without motion."""
-        self._last_reset = reason
-        for t in self._followed.values():
-            t.forget_time()
-
-    def _resize(self, width: int, height: int) -> None:
-        assert self._size is not None
-        self.reset(f"the image size changed from {self._size[0]}x{self._size[1]} to {width}x{height}")
-        ratio = np.tile(np.divide([width, height], self._size), 2)
-        for t in self._followed.values():
-            t.target.box = _scaled(t.target.box, ratio)
-            t.sighting = replace(t.sighting, box=_scaled(t.sighting.box, ratio))
-
-
-def _scaled(box: FloatArray, ratio: NDArray[np.float64]) -> FloatArray:
-    """A box after the image was resized; the outer edges of both images fall together."""
-    return ((box + 0.5) * ratio - 0.5).astype(np.float32)
+    def _set_target_on(self, frame: Frame, request: SetTarget) -> Reply:
+        self.targets.check_box(request.box, image_size(frame))
+        newest = self.time.newest
+        if newest is None or self._newest is None or not self.targets.has_come(frame, self._newest):
+            id_ = self.targets.wait(request, frame)
+            text = (
+                f"target {id_} starts on the image of stamp {time_text(request.stamp)}, which is still to be processed"
+            )
+            return Reply(text, id=id_, count=1)
+        target, used = self.targets.start(request, frame, newest)
+        text = f"target {target.id} was started on the image of stamp {time_text(request.stamp)}"
+        if used:
+            text += f" and followed through {used} images since; it is {target.sighting.state.name} now"
+        return Reply(text, id=target.id, count=1)

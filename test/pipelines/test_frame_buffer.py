@@ -43,12 +43,15 @@ def test_bytes_bound_it_too_and_the_newest_stays_whatever_it_costs():
     assert stamps(buffer) == [11.25]
 
 
-def test_a_frame_costs_more_once_it_was_decoded():
+def test_a_frame_costs_more_while_it_is_decoded():
     buffer = make(span=10, max_bytes=40_000)
     for i in range(4):
         buffer.append(Frame(lambda: np.zeros((100, 100, 3), np.uint8), 10 * S + i, nbytes=1000))
         _ = buffer.frames()[-1].image
     assert buffer.nbytes == 2 * 31_000
+    buffer.frames()[0].release()
+    assert buffer.nbytes == 1000 + 31_000
+    _ = buffer.frames()[0].image
     buffer.append(frame(10.5))
     assert buffer.nbytes == 31_000 + 100
 
@@ -62,27 +65,31 @@ def test_duplicates_and_late_frames_are_left_out_and_a_jump_empties_it():
     assert stamps(buffer) == [2]
 
 
-def test_knows_where_the_stream_was_unbroken():
+def test_knows_in_which_run_each_frame_came_also_where_it_is_gone():
     buffer = make(span=1)
-    assert not buffer.unbroken(0, 0)
-    for i in range(20):
-        buffer.append(frame(10 + i))
-    assert buffer.unbroken(10 * S, 29 * S)  # also where the frames are gone
-    assert not buffer.unbroken(9 * S, 29 * S)
-    assert not buffer.unbroken(10 * S, 30 * S)
-    buffer.append(frame(32))  # a gap of 3 s
-    assert not buffer.unbroken(29 * S, 32 * S)
-    assert buffer.unbroken(32 * S, 32 * S)
+    times = [10, 11, 11, 10.95, 12, 15, 9, 9.5]  # a duplicate, a late one, a gap, a step back
+    frames = [frame(t) for t in times]
+    for f in frames:
+        buffer.append(f)
+    assert [buffer.run_of(f) for f in frames] == [0, 0, 0, 0, 0, 1, 2, 2]
+    assert buffer.run_of(frame(10)) is None
     buffer.clear()
-    buffer.append(frame(33))
-    assert not buffer.unbroken(32 * S, 33 * S)
+    later = frame(10.5)
+    buffer.append(later)
+    assert buffer.run_of(later) == 2
 
 
-def test_since_gives_the_frame_and_those_after_it():
+def test_between_gives_the_frames_after_one_up_to_a_stamp():
     buffer = make(span=5)
-    for t in (10, 10.5, 11):
-        buffer.append(frame(t))
-    assert [f.stamp / S for f in buffer.since(round(10.5 * S))] == [10.5, 11]
+    frames = [frame(t) for t in (10, 10.5, 11, 11.5)]
+    for f in frames:
+        buffer.append(f)
+    assert buffer.between(frames[0], 11 * S) == (frames[1], frames[2])
+    assert buffer.between(frames[3], 20 * S) == ()
+    again = frame(5)
+    buffer.append(again)
+    assert buffer.between(frames[0], 20 * S) == ()
+    assert buffer.find(5 * S) is again
 
 
 @pytest.mark.parametrize(
@@ -94,14 +101,14 @@ def test_a_stamp_that_is_not_kept_names_the_range(stamp, words):
     for t in (10, 10.5, 11):
         buffer.append(frame(t))
     with pytest.raises(StampNotBufferedError, match=r"3 images from 10\.0{9} s to 11\.0{9} s are kept") as error:
-        buffer.since(stamp)
+        buffer.find(stamp)
     assert words in str(error.value)
     assert error.value.code is ErrorCode.STAMP_NOT_BUFFERED
 
 
 def test_an_empty_buffer_says_that_no_image_came():
     with pytest.raises(NoFrameError, match="no image has arrived yet"):
-        make().since(5)
+        make().find(5)
 
 
 @given(st.lists(st.integers(0, 5 * S), min_size=1, max_size=60), st.integers(0, 2 * S), st.integers(1, 1000))

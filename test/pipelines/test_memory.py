@@ -63,7 +63,7 @@ def lap(pipeline, stamp):
             past = pipeline.buffer.frames()[0].stamp if i % 20 == 4 else 0
             pipeline.command(SetTarget(BOX, stamp=past, label=f"target {i}"))
         if i % 20 == 19:
-            pipeline.command(RemoveTarget(min(pipeline._followed)))
+            pipeline.command(RemoveTarget(min(pipeline.targets.ids)))
             with pytest.raises(StampNotBufferedError):
                 pipeline.command(SetTarget(BOX, stamp=1))
         if i % 40 == 39:

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -72,6 +73,37 @@ def test_a_low_score_moves_the_belief_less():
     sure, unsure = (motion.update(belief, np.float32([10, 0, 50, 40]), p) for p in (1.0, 0.1))
     assert 20 < unsure.position[0] < sure.position[0] <= 30
     assert (np.diagonal(unsure.position_covariance) > np.diagonal(sure.position_covariance)).all()
+
+
+def test_the_error_of_measured_boxes_is_what_their_covariance_says_now_and_later():
+    """4000 objects of 40 px that move along x as the filter believes, measured with the noise that it assumes."""
+    rng, number, dt, sure, ahead = np.random.default_rng(0), 4000, 0.04, 0.7, 0.1
+    q = (motion.ACCELERATION[0] * 40) ** 2
+    noise_of = lambda t: np.linalg.cholesky(q * np.array([[t**3 / 3, t**2 / 2], [t**2 / 2, t]]))  # noqa: E731
+    deviation = 40 * motion.SURE**sure * motion.UNSURE ** (1 - sure)
+    x, v = np.zeros(number), rng.normal(0, motion.SPEED[0] * 40, number)
+
+    def boxes_at(centres):
+        return cxcywh_to_xyxy(np.stack([centres, 0 * centres, 0 * centres + 40, 0 * centres + 40], -1))
+
+    def move(x, v, t):
+        dx, dv = noise_of(t) @ rng.normal(size=(2, number))
+        return x + t * v + dx, v + dv
+
+    belief = motion.start(boxes_at(x + rng.normal(0, deviation, number)), np.full(number, sure))
+    for _ in range(20):
+        x, v = move(x, v, dt)
+        seen = boxes_at(x + rng.normal(0, deviation, number))
+        belief = motion.update(motion.predict(belief, dt), seen, np.full(number, sure))
+    raw = motion.measured(belief, seen, np.full(number, sure))
+    np.testing.assert_allclose(cxcywh_to_xyxy(raw.position), seen, atol=1e-4)
+    later, (x_later, _) = motion.predict(raw, ahead), move(x, v, ahead)
+    for which, truth in ((raw, x), (later, x_later)):
+        ratio = np.mean((which.mean[:, 0, 0] - truth) ** 2 / which.covariance[:, 0, 0, 0])
+        assert ratio == pytest.approx(1, abs=0.08)
+        assert is_positive_definite(which.covariance)
+    too_sure = np.mean((raw.mean[:, 0, 0] - x) ** 2 / belief.covariance[:, 0, 0, 0])
+    assert too_sure > 1.3  # the filtered position is better known than the measured one
 
 
 @given(boxes, score, st.lists(st.tuples(elapsed, boxes, score), max_size=30))

@@ -1,10 +1,16 @@
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from queue import SimpleQueue
 
 import numpy as np
 import pytest
-from template_tracker import HEIGHT, STEP, WIDTH, TemplateTracker, box_at, frame, picture
+from template_tracker import HEIGHT, PATCH, STEP, WIDTH, TemplateTracker, box_at, frame, picture
 
 from deep_tracking_ros.errors import (
+    EngineError,
     InvalidBoxError,
     InvalidImageError,
     InvalidRequestError,
@@ -14,6 +20,7 @@ from deep_tracking_ros.errors import (
     TooManyTargetsError,
     UnknownTargetError,
 )
+from deep_tracking_ros.pipelines import motion
 from deep_tracking_ros.pipelines.parameters import declared, make_parameters
 from deep_tracking_ros.pipelines.pipeline import Output
 from deep_tracking_ros.pipelines.registry import PIPELINES, find_pipeline
@@ -29,7 +36,13 @@ def make(tracker=None, **values):
 
 
 def step(pipeline, item):
-    """The one result of a frame, or None."""
+    """The one result of a frame that arrives and is processed at once, or None."""
+    pipeline.remember("image", item)
+    return process(pipeline, item)
+
+
+def process(pipeline, item):
+    """The one result of a frame that arrived before, or None."""
     outputs = list(pipeline.step("image", item))
     return outputs[0].item if outputs else None
 
@@ -217,6 +230,154 @@ def test_ids_are_never_used_again():
     assert ids == [1, 2, 3, 5]
 
 
+# a worker that lags behind
+
+
+def test_a_worker_far_behind_processes_all_images_and_keeps_them():
+    pipeline = make(reorder_tolerance=0.1)
+    pipeline.command(SetTarget(box_at(40, 60)))
+    frames = [frame(i, (40 + 2 * i, 60)) for i in range(20)]
+    for item in frames:
+        pipeline.remember("image", item)
+    for i, item in enumerate(frames):
+        (box,) = process(pipeline, item).boxes
+        np.testing.assert_array_equal(box.box, box_at(40 + 2 * i, 60))
+    status = pipeline.status()
+    assert (status["epoch"], status["late"], status["jumps"], status["frames"]) == (0, 0, 0, 20)
+    assert pipeline.buffer.frames() == tuple(frames)
+    pipeline.command(SetTarget(box_at(40, 60), stamp=T0))
+    for box in step(pipeline, frame(20, (80, 60))).boxes:
+        np.testing.assert_array_equal(box.box, box_at(80, 60))
+
+
+def test_images_arrive_in_one_thread_and_are_processed_in_another():
+    pipeline, queue, results = make(), SimpleQueue(), []
+    pipeline.command(SetTarget(box_at(20, 60)))
+
+    def work():
+        while (item := queue.get()) is not None:
+            results.append(process(pipeline, item))
+            time.sleep(0.001)  # slower than they arrive
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    frames = [frame(i, (20 + i, 60)) for i in range(100)] + [frame(i, (20 + i, 60)) for i in range(50)]  # a bag loop
+    for item in frames:
+        pipeline.remember("image", item)
+        queue.put(item)
+    queue.put(None)
+    worker.join()
+    assert [(r.epoch, r.stamp) for r in results] == [(i >= 100, f.stamp) for i, f in enumerate(frames)]
+    for i, result in enumerate(results[:100]):
+        np.testing.assert_array_equal(result.boxes[0].box, box_at(20 + i, 60))
+    assert pipeline.buffer.frames() == tuple(frames[100:])
+
+
+def test_a_time_jump_hidden_by_dropped_images_is_one_all_the_same():
+    """Back and forth again while the worker was busy: what it sees next has a stamp as if nothing had been."""
+    pipeline = make()
+    pipeline.command(SetTarget(box_at(40, 60)))
+    run(pipeline, way(3))
+    for item in (frame(3, offset=T0 - 5 * 10**9), frame(4)):
+        pipeline.remember("image", item)
+    result = step(pipeline, frame(5))
+    assert (result.epoch, result.boxes[0].state) == (1, State.LOST)
+
+
+def test_a_target_set_on_an_image_beyond_a_time_jump_waits_for_it():
+    """The bag began again half a second earlier, and the worker is still at the images of before."""
+    pipeline = make()
+    old = [frame(i, (40, 60)) for i in range(15)]
+    new = [frame(i, (40 + 2 * i, 60)) for i in range(10)]
+    for item in old + new:
+        pipeline.remember("image", item)
+    for item in old[:12]:
+        process(pipeline, item)
+    id_ = pipeline.command(SetTarget(box_at(44, 60), stamp=new[2].stamp)).id
+    assert pipeline.tracker.batches == []
+    assert [process(pipeline, item).boxes for item in old[12:] + new[:2]] == [()] * 5
+    for i, item in enumerate(new[2:], 2):
+        result = process(pipeline, item)
+        (box,) = result.boxes
+        assert (result.epoch, box.id, box.state) == (1, id_, State.TRACKED)
+        assert box.age == pytest.approx((i - 2) * STEP / 1e9)
+        np.testing.assert_array_equal(box.box, box_at(40 + 2 * i, 60))
+
+
+def test_a_target_set_on_an_image_that_is_dropped_before_a_time_jump_is_lost_until_found():
+    pipeline = make()
+    run(pipeline, way(3))
+    dropped = frame(3, (46, 60))
+    pipeline.remember("image", dropped)
+    pipeline.command(SetTarget(box_at(46, 60), stamp=dropped.stamp))
+    result = step(pipeline, frame(0, None, offset=0))
+    assert (result.epoch, [box.state for box in result.boxes]) == (1, [State.LOST])
+    (box,) = step(pipeline, frame(1, (50, 60), offset=0)).boxes
+    assert (box.state, box.age) == (State.TRACKED, pytest.approx(STEP / 1e9))
+
+
+def test_a_target_set_on_an_image_of_a_size_that_is_still_to_come():
+    pipeline = make()
+    large = {"width": 2 * WIDTH, "height": 2 * HEIGHT}
+    small, new = [frame(i, (40, 60)) for i in range(3)], [frame(i, (200, 150), **large) for i in range(3, 6)]
+    for item in small + new:
+        pipeline.remember("image", item)
+    process(pipeline, small[0])
+    pipeline.command(SetTarget(box_at(200, 150), stamp=new[1].stamp))
+    assert [process(pipeline, item).boxes for item in (small[1], small[2], new[0])] == [()] * 3
+    for item in new[1:]:
+        (box,) = process(pipeline, item).boxes
+        assert box.state is State.TRACKED
+        np.testing.assert_array_equal(box.box, box_at(200, 150))
+
+
+def test_a_target_set_on_an_image_of_before_another_size_is_scaled():
+    pipeline = make()
+    run(pipeline, way(3))
+    large = {"width": 2 * WIDTH, "height": 2 * HEIGHT}
+    step(pipeline, frame(3, **large))
+    reply = pipeline.command(SetTarget(box_at(40, 60), stamp=T0))
+    assert "it is LOST now" in reply.message
+    (box,) = step(pipeline, frame(4, **large)).boxes
+    assert box.state is State.LOST
+    np.testing.assert_array_equal(box.box, (box_at(44, 60) + 0.5) * 2 - 0.5)
+
+
+def test_images_that_arrived_already_are_kept_when_the_size_changes():
+    pipeline = make()
+    run(pipeline, way(3))
+    large = [frame(i, (90, 120), width=2 * WIDTH, height=2 * HEIGHT) for i in range(3, 8)]
+    for item in large:
+        pipeline.remember("image", item)
+    assert process(pipeline, large[0]).epoch == 1
+    pipeline.command(SetTarget(box_at(90, 120), stamp=large[4].stamp))
+    np.testing.assert_array_equal(process(pipeline, large[4]).boxes[0].box, box_at(90, 120))
+
+
+def test_kept_images_are_kept_as_they_came():
+    """Compressed images would fill the buffer within a second if they stayed decoded beside their source."""
+    pipeline = make(frame_buffer_mb=1)
+    decoded = Counter()
+
+    def camera(i):
+        def decode():
+            decoded[i] += 1
+            return picture((40 + i, 60))
+
+        return Frame(decode, T0 + i * STEP, nbytes=5000)
+
+    for i in range(75):
+        step(pipeline, camera(i))
+    status = pipeline.status()
+    assert status["buffered_s"] == pytest.approx(74 * STEP / 1e9)
+    assert status["buffered_mb"] == pytest.approx((75 * 5000 + WIDTH * HEIGHT * 3) / 1e6)
+    assert set(decoded.values()) == {1}
+    pipeline.command(SetTarget(box_at(40, 60), stamp=T0))
+    assert pipeline.status()["buffered_mb"] <= status["buffered_mb"]
+    (box,) = step(pipeline, camera(75)).boxes
+    np.testing.assert_array_equal(box.box, box_at(115, 60))
+
+
 # targets on past images
 
 
@@ -357,6 +518,35 @@ def test_a_box_outside_of_the_first_image_is_lost_once_and_gone():
     assert pipeline.status()["targets"] == pipeline.status()["pending"] == 0
 
 
+@pytest.mark.parametrize("stamp", [0, T0 + 2 * STEP])
+def test_a_target_that_the_network_cannot_start_is_lost_once_and_holds_up_nothing(stamp):
+    class Failing(TemplateTracker):
+        fails = False
+
+        def start(self, image, boxes):
+            if self.fails:
+                raise EngineError("the GPU is out of memory")
+            return super().start(image, boxes)
+
+    pipeline = make(Failing())
+    pipeline.command(SetTarget(box_at(40, 60)))
+    run(pipeline, way(2))
+    item = frame(2, (44, 60))
+    pipeline.remember("image", item)
+    pipeline.command(SetTarget(box_at(100, 60), stamp=stamp, label="cup"))
+    pipeline.command(SetTarget(box_at(100, 60), stamp=stamp, id=1))  # the first one, anew
+    pipeline.tracker.fails = True
+    good, bad = process(pipeline, item).boxes
+    assert (bad.id, bad.label, bad.state, bad.score) == (2, "cup", State.LOST, 0)
+    assert good.state is State.TRACKED
+    assert "the GPU is out of memory" in pipeline.status()["last_error"]
+    for i in range(3, 6):
+        (good,) = step(pipeline, frame(i, (40 + 2 * i, 60))).boxes
+        assert good.age == pytest.approx(i * STEP / 1e9)
+        np.testing.assert_array_equal(good.box, box_at(40 + 2 * i, 60))
+    assert (pipeline.status()["targets"], pipeline.status()["pending"]) == (1, 0)
+
+
 def test_unknown_ids_are_named_with_the_known_ones():
     pipeline = make()
     with pytest.raises(UnknownTargetError, match="no target is followed"):
@@ -452,13 +642,41 @@ def test_another_image_size_is_a_jump_and_boxes_are_scaled():
     (box,) = result.boxes
     assert (box.id, box.state) == (1, State.LOST)
     np.testing.assert_array_equal(box.box, (box_at(44, 60) + 0.5) * 2 - 0.5)
-    assert pipeline.status()["buffered_frames"] == 1
     assert "160x120 to 320x240" in pipeline.status()["last_reset"]
     (box,) = step(pipeline, frame(4, (90, 120), width=2 * WIDTH, height=2 * HEIGHT)).boxes
     assert box.state is State.TRACKED
 
 
+def test_a_time_jump_with_another_size_counts_once_and_names_both():
+    pipeline = make()
+    pipeline.command(SetTarget(box_at(40, 60)))
+    run(pipeline, way(3))
+    result = step(pipeline, frame(0, offset=0, width=2 * WIDTH, height=2 * HEIGHT))
+    status = pipeline.status()
+    assert (result.epoch, status["epoch"], status["jumps"]) == (1, 1, 1)
+    assert "time jumped from 10.080000000 s" in status["last_reset"]
+    assert "160x120 to 320x240" in status["last_reset"]
+
+
+def test_the_score_of_before_a_time_jump_is_forgotten():
+    pipeline = make()
+    pipeline.command(SetTarget(box_at(40, 60)))
+    run(pipeline, way(3))
+    pipeline.reset("asked for")
+    box = pipeline.targets.followed[1].box()
+    assert (box.state, box.score) == (State.LOST, -1)
+
+
 # prediction
+
+
+def test_the_covariance_is_that_of_the_measured_box():
+    pipeline = make()
+    pipeline.command(SetTarget(box_at(40, 60)))
+    for result in run(pipeline, way(20)):
+        (box,) = result.boxes
+        deviation = motion.SURE**box.score * motion.UNSURE ** (1 - box.score) * PATCH
+        np.testing.assert_allclose(box.covariance, np.eye(4) * deviation**2, rtol=1e-5)
 
 
 def predictable(**values):
@@ -532,6 +750,45 @@ def test_two_cameras_over_one_tracker_share_nothing_else():
     right.close()
     result = step(left, frame(10, (60, 60)))
     assert (result.epoch, result.boxes[0].state) == (0, State.TRACKED)
+
+
+def test_two_cameras_in_two_threads_share_nothing_but_the_tracker():
+    tracker = TemplateTracker()
+    scenes = [[frame(i, (30 + way_ * i, y)) for i in range(60)] for way_, y in ((1, 40), (2, 80))]
+    pipelines = [make(tracker), make(tracker)]
+    results = [[], []]
+
+    def work(camera):
+        start = box_at(30, (40, 80)[camera])
+        pipelines[camera].command(SetTarget(start))
+        for item in scenes[camera]:
+            results[camera].append(step(pipelines[camera], item))
+            time.sleep(0)
+
+    threads = [threading.Thread(target=work, args=(camera,)) for camera in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for speed, y, found in ((1, 40, results[0]), (2, 80, results[1])):
+        assert len(found) == 60
+        for i, result in enumerate(found):
+            (box,) = result.boxes
+            assert (box.id, result.epoch) == (1, 0)
+            np.testing.assert_array_equal(box.box, box_at(30 + speed * i, y))
+
+
+def test_two_cameras_decode_at_the_same_time():
+    both = threading.Barrier(2, timeout=5)
+
+    def decode():
+        both.wait()
+        return picture()
+
+    frames = [Frame(decode, T0), Frame(decode, T0)]
+    with ThreadPoolExecutor(2) as threads:
+        images = list(threads.map(lambda f: f.image, frames))
+    assert [image.shape for image in images] == [(HEIGHT, WIDTH, 3)] * 2
 
 
 def test_close_closes_the_engines_of_its_own_tracker_only():
