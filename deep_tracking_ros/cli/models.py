@@ -85,7 +85,6 @@ def _check(model: Any) -> None:
 
     if model.card.task != TASK:
         raise ModelError(f"model {model.card.name!r} is made for {model.card.task!r}; known tasks are: {TASK}")
-    make_tracker(model, backend="torch")
     if not (model.folder / "golden.npz").exists():
         np.savez_compressed(model.folder / "golden.npz", **golden_arrays(model))  # type: ignore[arg-type]
     elif (difference := check_golden(model, backend="torch")) > PARITY:
@@ -93,6 +92,7 @@ def _check(model: Any) -> None:
             f"model {model.card.name!r} differs from its golden sample by {difference:.2g} (limit {PARITY:g}): "
             "its weights are not those that it was measured with"
         )
+    make_tracker(model, backend="torch")
 
 
 @app.command()

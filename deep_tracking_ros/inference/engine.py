@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -71,7 +72,7 @@ class Network:
 
 
 class Engine(ABC):
-    """A network ready to run on one backend."""
+    """A network ready to run on one backend, from any number of threads: calls take turns."""
 
     backend: str
     """Backend in use: 'torch', 'onnxruntime' or 'tensorrt'."""
@@ -85,6 +86,8 @@ class Engine(ABC):
     def __init__(self, network: Network, precision: str) -> None:
         self.network = network
         self.precision = precision
+        self.closed = False
+        self._turn = Lock()  # held by all that uses or changes what is behind the call
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -95,7 +98,7 @@ class Engine(ABC):
         return self.network.outputs
 
     def __call__(self, **arrays: Array) -> dict[str, Array]:
-        """Run the network on one batch.
+        """Run the network on one batch; a call from another thread waits until this one is done.
 
         Args:
             arrays: one array per input, by name; numpy, or torch CUDA tensors where the backend runs on a GPU.
@@ -104,7 +107,8 @@ class Engine(ABC):
             One array per output, by name: numpy for numpy, CUDA tensors for CUDA tensors.
 
         Raises:
-            EngineError: an input is missing, unknown, or of another type or shape than declared; or the run failed.
+            EngineError: an input is missing, unknown, or of another type or shape than declared; the run
+                failed; or the engine was closed.
         """
         names = [spec.name for spec in self.inputs]
         if set(arrays) != set(names):
@@ -112,14 +116,24 @@ class Engine(ABC):
         for spec in self.inputs:
             spec.check(arrays[spec.name])
         try:
-            return self.run(arrays)
+            with self._turn:
+                if self.closed:
+                    raise EngineError(f"the engine of network {self.network.name!r} was closed; make another one")
+                return self.run(arrays)
         except RuntimeError as error:  # torch's word for all that can happen on a device, such as no memory left
             text = f"{self.backend} failed on network {self.network.name!r}: {error}"
             raise EngineError(text) from error
 
     @abstractmethod
     def run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        """Run on arrays that were checked."""
+        """Run on arrays that were checked; never entered by two threads at a time."""
 
     def close(self) -> None:
-        """Free what the engine holds; it is not called again."""
+        """Free what the engine holds, after the call that is under way; later calls raise `EngineError`."""
+        with self._turn:
+            if not self.closed:
+                self.closed = True
+                self.free()
+
+    def free(self) -> None:
+        """Let go of memory and sessions; called once, while nothing runs."""

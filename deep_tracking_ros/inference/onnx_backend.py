@@ -122,7 +122,7 @@ class OnnxEngine(Engine):
         binding.synchronize_outputs()
         return dict(outputs)
 
-    def close(self) -> None:
+    def free(self) -> None:
         del self.session
 
 

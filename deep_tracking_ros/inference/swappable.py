@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from deep_tracking_ros.errors import EngineError
 from deep_tracking_ros.inference.engine import Array, Engine
+from deep_tracking_ros.inference.parity import Sample, check_parity, example_inputs
 
 Progress = Callable[[float, str], object]
 """Told how far a build is, from 0 to 1, and what it does; returning False stops the build."""
@@ -13,44 +15,60 @@ Progress = Callable[[float, str], object]
 class SwappableEngine(Engine):
     """Runs one engine until `upgrade` (or `swap`) brings another.
 
-    Calls go on in the caller's thread meanwhile. The caller owns the thread that upgrades; here is none::
+    Calls go on in the callers' threads meanwhile. Whoever wants the upgrade owns its thread; here is none::
 
         for engine in tracker.engines:
             if isinstance(engine, SwappableEngine):
                 Thread(target=engine.upgrade, args=(progress,)).start()
     """
 
-    def __init__(self, current: Engine, build: Callable[[Progress | None], Engine]) -> None:
-        """Serve with ``current``; ``build`` makes the better engine, taking its time."""
+    def __init__(
+        self, current: Engine, build: Callable[[Progress | None], Engine], sample: Sample | None = None
+    ) -> None:
+        """Serve with an engine until there is a better one.
+
+        Args:
+            current: serves from now on.
+            build: makes the better engine, taking its time.
+            sample: what the better engine must give. None = what the present one gives for a batch of noise.
+        """
         super().__init__(current.network, current.precision)
-        self._build = build
-        self._next: Engine | None = None
+        self._build, self._sample = build, sample
         self._use(current)
 
     def upgrade(self, progress: Progress | None = None) -> None:
-        """Build the better engine (minutes) and swap it in.
+        """Build the better engine (minutes), try it, and swap it in.
 
-        Raises `EngineError` where it cannot be built; the present engine then goes on.
+        Raises `EngineError` where it cannot be built, or its results are off by more than `parity.TOLERANCE`; the
+        present engine then goes on.
         """
-        self.swap(self._build(progress))
+        new = self._build(progress)
+        try:
+            sample = self._sample
+            if sample is None:
+                inputs = example_inputs(self.network)
+                sample = Sample(inputs, self(**inputs))
+            difference = check_parity(new, sample)
+        except EngineError:
+            new.close()
+            raise
+        new.reason += f"; off by {difference:.1e} on its sample"
+        self.swap(new)
 
     def swap(self, new: Engine) -> None:
-        """Run ``new`` from the next call on. May be called from another thread than the calls are made in."""
-        self._next = new  # the calling thread takes it up: it alone knows when the old engine is at rest
+        """Run ``new`` from the next call on, and close the present engine once its last call is done."""
+        with self._turn:
+            unwanted = new
+            if not self.closed:
+                unwanted = self._current
+                self._use(new)
+        unwanted.close()
 
     def run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        new = self._next
-        if new is not None:
-            self._next = None
-            old = self._current
-            self._use(new)
-            old.close()
         return self._current.run(arrays)
 
-    def close(self) -> None:
+    def free(self) -> None:
         self._current.close()
-        if self._next is not None:
-            self._next.close()
 
     def _use(self, engine: Engine) -> None:
         self._current = engine

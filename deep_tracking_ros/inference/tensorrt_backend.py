@@ -90,7 +90,7 @@ class TensorRTEngine(Engine):
             return self._run_host(arrays)
         return self._run_device(arrays)
 
-    def close(self) -> None:
+    def free(self) -> None:
         self.stream.synchronize()
         self.buffers.clear()
         del self.context, self.engine, self.runtime

@@ -19,21 +19,34 @@ if TYPE_CHECKING:
 class TorchEngine(Engine):
     """Runs a torch module eagerly; fp16 and bf16 by autocast, which keeps what needs fp32 in fp32.
 
-    Threads are those of the process (``OMP_NUM_THREADS``, `torch.set_num_threads`): torch has no others.
+    Threads are those of the process (`torch.set_num_threads`): torch has no others.
     """
 
     backend = "torch"
 
-    def __init__(self, network: Network, precision: str = "fp32", device: str | None = None) -> None:
-        """Load the module on a device ('cpu', 'cuda'), by default on the GPU if there is one.
+    def __init__(
+        self, network: Network, precision: str = "fp32", device: str | None = None, threads: int = 0
+    ) -> None:  # fmt: skip
+        """Load the module.
 
-        Raises `EngineError` for fp16 or bf16 on a CPU, or a network without a torch module.
+        Args:
+            network: what to run.
+            precision: 'fp32'; on a GPU also 'fp16' or 'bf16'.
+            device: 'cpu' or 'cuda'. None = the GPU if there is one.
+            threads: if more than 0, torch uses so many from now on in the whole process; on a CPU only.
+
+        Raises:
+            EngineError: half precision on a CPU, or a network without a torch module.
         """
         super().__init__(network, precision)
         self.device = device or ("cuda" if has_gpu() else "cpu")
         if self.device == "cpu" and precision != "fp32":
             raise EngineError(f"torch runs {precision} on GPUs only, on a CPU it is many times slower; use fp32")
         self.module = build_module(network).to(self.device)
+        if threads and self.device == "cpu":
+            import torch
+
+            torch.set_num_threads(threads)
 
     def run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         import torch
@@ -68,5 +81,9 @@ class TorchEngine(Engine):
             array = array.copy()  # torch can share neither
         return torch.from_numpy(array).to(self.device)
 
-    def close(self) -> None:
+    def free(self) -> None:
+        if self.device != "cpu":
+            import torch
+
+            torch.cuda.synchronize()  # work on tensors may still be under way, on any stream
         del self.module

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,9 +44,36 @@ class ModelCard:
             raise ModelError(f"the model card {path} has unknown keys {unknown}; known are {sorted(known)}")
         if missing := [key for key in ("name", "task", "architecture") if key not in values]:
             raise ModelError(f"the model card {path} lacks {missing}")
+        for key, value in values.items():
+            if wrong := _fault(key, value):
+                raise ModelError(f"{key} of the model card {path} {wrong}")
         return cls(**values)
 
     def save(self, path: Path) -> None:
         """Write a card; what is empty is left out."""
         values = {key: value for key in self.__dataclass_fields__ if (value := getattr(self, key)) not in ({}, "")}
         path.write_text(yaml.safe_dump(values, sort_keys=False, width=120, allow_unicode=True, default_flow_style=None))
+
+
+TEXTS = frozenset({"name", "task", "architecture", "description", "licence", "origin"})
+
+
+def _fault(key: str, value: Any) -> str:
+    """What is wrong with the value of a key, empty where nothing is."""
+    if key in TEXTS:
+        return "" if isinstance(value, str) else f"is {value!r}, it must be a text"
+    if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
+        return f"is {value!r}, it must be a mapping of names"
+    if key == "thresholds":
+        for name, number in value.items():
+            if not _is_number(number) or not 0 <= number <= 1:
+                return f"has {name}: {number!r}, it must be a number from 0 to 1"
+    if key == "calibration":
+        for name, numbers in value.items():
+            if not isinstance(numbers, list) or not all(map(_is_number, numbers)):
+                return f"has {name}: {numbers!r}, it must be a list of finite numbers"
+    return ""
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -6,6 +6,7 @@ import shutil
 import stat
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
@@ -65,8 +66,11 @@ def _copy_files(source: Path, copy: Path) -> None:
             if (source / name).is_file():
                 shutil.copyfile(source / name, copy / name)
     elif zipfile.is_zipfile(source):
-        with zipfile.ZipFile(source) as archive:
-            _unpack(archive, copy)
+        try:
+            with zipfile.ZipFile(source) as archive:
+                _unpack(archive, copy)
+        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, zlib.error) as error:
+            raise ModelError(f"cannot unpack {source}: {error or 'it ends too early'}") from error
     else:
         raise ModelError(f"{source} is neither a folder nor a zip file")
     if missing := [name for name in FILES[:2] if not (copy / name).is_file()]:
@@ -82,8 +86,5 @@ def _unpack(archive: zipfile.ZipFile, copy: Path) -> None:
         for info in entries:
             if info.file_size > LARGEST or stat.S_ISLNK(info.external_attr >> 16):
                 raise ModelError(f"{info.filename} in the archive is a link or larger than {LARGEST >> 20} MiB")
-            try:
-                with archive.open(info) as packed, (copy / name).open("wb") as file:
-                    shutil.copyfileobj(packed, file)
-            except (zipfile.BadZipFile, RuntimeError, EOFError) as error:
-                raise ModelError(f"cannot unpack {info.filename}: {error}") from error
+            with archive.open(info) as packed, (copy / name).open("wb") as file:
+                shutil.copyfileobj(packed, file)

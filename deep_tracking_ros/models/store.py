@@ -53,8 +53,10 @@ class Model:
         try:
             with np.load(self.folder / "golden.npz", allow_pickle=False) as file:
                 return dict(file)
-        except (OSError, ValueError) as error:
-            raise ModelError(f"cannot read {self.folder / 'golden.npz'}: {error}") from error
+        except Exception as error:  # zipfile, zlib and numpy have a dozen kinds for damaged files
+            raise ModelError(
+                f"cannot read {self.folder / 'golden.npz'}: {error or type(error).__name__}; install the model again"
+            ) from error
 
 
 def list_models(task: str | None = None, folder: Path = WEIGHTS) -> list[Model]:

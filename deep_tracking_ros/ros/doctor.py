@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from rclpy.node import Node
 
 OLD = 1.0  # s; an image older than this when it arrives is of no use to a live tracker
-PARITY = 1e-3  # greatest relative difference to the golden output in fp32
 DISCOVERY = 2.0  # s; to wait for camera and tracker to show up
 RATE = 1.0  # Hz; fewer images than this are as good as none
 
@@ -103,6 +102,7 @@ def _backends(model: str) -> Iterator[Finding]:
         yield Finding("model", str(error), "name a model with --model, or install the package with its weights")
         return
     yield Finding("model", f"{model} in {found.folder}")
+    from deep_tracking_ros.inference.parity import TOLERANCE
     from deep_tracking_ros.single_object.golden import check_golden
 
     working = False
@@ -114,7 +114,7 @@ def _backends(model: str) -> Iterator[Finding]:
             yield Finding(f"backend {backend}", f"not here: {error}")
             continue
         took = (time.perf_counter() - began) * 1e3
-        right = difference < PARITY
+        right = difference <= TOLERANCE["fp32"]
         text = (
             f"{'right' if right else 'WRONG'}: off by {difference:.1e} on the golden input ({took:.0f} ms with loading)"
         )

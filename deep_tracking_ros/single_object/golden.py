@@ -1,4 +1,6 @@
-"""Parity check: does a backend give what the model's networks gave when it was made?
+"""Golden sample: does a backend give what the model's networks gave when it was made?
+
+Asked whenever a tracker is made (`make_tracker`), when a model is imported, and by ``deep-tracking doctor``.
 
 ``golden.npz`` holds the arrays ``NETWORK.TENSOR``, such as ``siamfc/search.crops``: one input of each network and its
 outputs, computed in float32 by torch, or by ONNX Runtime where the network is an ONNX file. An input that is the output
@@ -14,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deep_tracking_ros.errors import ModelError
-from deep_tracking_ros.inference.engine import Engine, Network
+from deep_tracking_ros.inference.engine import Engine, Network, TensorSpec
+from deep_tracking_ros.inference.parity import Sample, relative_difference
 from deep_tracking_ros.models.store import Model
 from deep_tracking_ros.single_object.registry import networks
 
@@ -50,13 +53,39 @@ def _random_input(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) 
     return np.stack([cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC) for image in coarse])
 
 
+def golden_sample(model: Model, network: Network) -> Sample:
+    """The part of ``golden.npz`` that belongs to one of a model's networks.
+
+    Raises `ModelError` where the file is missing, damaged, or not of this network.
+    """
+    golden = model.golden()
+
+    def find(spec: TensorSpec) -> NDArray[Any]:
+        key = f"{network.name}.{spec.name}"
+        if key not in golden:  # the output of an earlier network, or an input that was stored there
+            key = next((k for k in reversed(golden) if k.rpartition(".")[2] == spec.name), key)
+        array = golden.get(key)
+        if array is None:
+            raise ModelError(f"golden.npz of model {model.card.name!r} lacks {key}: make it again")
+        dtype = np.dtype(spec.dtype)
+        if len(array.shape) != len(spec.shape) or array.dtype != dtype or any(
+            n == 0 or s not in (-1, n) for n, s in zip(array.shape, spec.shape, strict=True)
+        ):  # fmt: skip
+            raise ModelError(
+                f"golden.npz of model {model.card.name!r} holds {key} as {array.dtype} {array.shape}, "
+                f"its network has {dtype} {spec.shape}: make it again"
+            )
+        return array
+
+    return Sample({s.name: find(s) for s in network.inputs}, {s.name: find(s) for s in network.outputs})
+
+
 def check_golden(
     model: Model, backend: str = "auto", precision: str = "fp32", make: Callable[[Network], Engine] | None = None
 ) -> float:
     """Largest difference between what a backend computes and what ``golden.npz`` holds, over all outputs.
 
-    Differences are relative to the largest magnitude of each output, so that one limit serves for all: about 1e-4
-    in fp32, 1e-2 in fp16.
+    It is that of `inference.parity.relative_difference`, so that one limit serves for all outputs.
 
     Args:
         model: the model.
@@ -74,25 +103,8 @@ def check_golden(
         def make(network: Network) -> Engine:
             return make_engine(network, backend=backend, precision=precision)
 
-    golden = model.golden()
-    known: dict[str, NDArray[Any]] = {}
     worst = 0.0
-    try:
-        for network in networks(model):
-            inputs = {s.name: golden.get(f"{network.name}.{s.name}", known.get(s.name)) for s in network.inputs}
-            outputs = make(network)(**inputs)
-            for spec in network.outputs:
-                expected = known[spec.name] = golden[f"{network.name}.{spec.name}"]
-                seen = np.asarray(outputs[spec.name])
-                if seen.shape != expected.shape:
-                    raise ModelError(
-                        f"golden.npz of model {model.card.name!r} holds {spec.name} {expected.shape}, "
-                        f"its network gives {seen.shape}: make it again"
-                    )
-                scale = max(float(np.abs(expected).max()), 1e-6)
-                difference = float(np.abs(seen - expected).max()) / scale
-                # a network that gives nan must not pass as equal
-                worst = max(worst, difference if np.isfinite(difference) else np.inf)
-    except KeyError as error:
-        raise ModelError(f"golden.npz of model {model.card.name!r} lacks {error}: make it again") from error
+    for network in networks(model):
+        engine, sample = make(network), golden_sample(model, network)
+        worst = max(worst, relative_difference(engine(**sample.inputs), sample.outputs))
     return worst

@@ -61,23 +61,31 @@ def make_tracker(
 ) -> SingleObjectTracker:
     """A tracker ready to start targets.
 
+    Each network runs once on its part of the model's ``golden.npz`` before it serves, and so does a TensorRT engine
+    that is swapped in later. A model without that file is not tried, and ``log`` says so.
+
     Args:
         model: name of a model, path of its folder, or the model itself.
         backend: 'auto', 'tensorrt', 'onnxruntime' or 'torch'.
         precision: 'fp32', 'fp16' or 'bf16'.
-        threads: CPU threads of the engines, 0 = their own choice.
-        log: told once per network which backend was chosen and why.
+        threads: CPU threads of the engines, 0 = their own choice; with torch those of the whole process.
+        log: told once per network which backend was chosen and why, and how far off the golden sample it is.
 
     Raises:
         ModelError: no such model, or one that is damaged or does not fit its architecture.
-        EngineError: the backend cannot run here.
+        EngineError: the backend cannot run here, or is off the golden sample by more than rounding.
     """
     from deep_tracking_ros.inference.factory import make_engine
+    from deep_tracking_ros.single_object.golden import golden_sample
 
     found = find_model(model, TASK) if isinstance(model, str) else model
+    has_golden = (found.folder / "golden.npz").exists()
+    if not has_golden and log is not None:
+        log(f"model {found.card.name} has no golden.npz: whether its networks give the right numbers is not known")
 
     def make(network: Network) -> Engine:
-        return make_engine(network, backend=backend, precision=precision, threads=threads, log=log)
+        sample = golden_sample(found, network) if has_golden else None
+        return make_engine(network, backend, precision, threads=threads, log=log, sample=sample)
 
     tracker: SingleObjectTracker = architecture(found).load(architecture(found).tracker)(found, make)
     return tracker

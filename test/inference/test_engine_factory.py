@@ -1,9 +1,14 @@
+import hashlib
+import re
+
 import numpy as np
+import onnx
 import pytest
 from small_networks import batch, correlation
 
 from deep_tracking_ros.errors import EngineError
 from deep_tracking_ros.inference import SwappableEngine, builder, factory, gpu, make_engine
+from deep_tracking_ros.inference.parity import Sample
 from deep_tracking_ros.inference.tensorrt_backend import TensorRTEngine
 from deep_tracking_ros.inference.torch_backend import TorchEngine
 
@@ -21,7 +26,9 @@ def no_gpu(monkeypatch):
 def on_cpu(monkeypatch):
     """Engines for the GPU of `fake_gpu` keep their memory on the CPU."""
     for kind in (TensorRTEngine, TorchEngine):
-        monkeypatch.setattr(factory, kind.__name__, lambda *args, kind=kind: kind(*args, device="cpu"))
+        monkeypatch.setattr(
+            factory, kind.__name__, lambda *args, kind=kind, **named: kind(*args, device="cpu", **named)
+        )
 
 
 def test_on_a_cpu_onnx_runtime_is_chosen_and_says_why(no_gpu, cache):
@@ -62,10 +69,9 @@ def test_while_tensorrt_is_to_be_built_another_serves_and_is_swapped(tensorrt, f
 
     heard = []
     engine.upgrade(lambda fraction, text: heard.append(fraction))
-    assert engine.backend == "torch"  # until the next call
     after = engine(**batch(2))["response"]
     assert engine.backend == "tensorrt"
-    assert engine.reason == "tensorrt fp32 on cpu"
+    assert engine.reason.startswith("tensorrt fp32 on cpu; off by ")
     np.testing.assert_allclose(after, before, rtol=1e-4, atol=1e-2)
     assert heard == sorted(heard)
     assert heard[-1] == 1.0
@@ -109,28 +115,53 @@ def test_wrong_arguments_are_named(arguments, text):
         make_engine(correlation(), **arguments)
 
 
-def test_the_engine_swapped_out_is_closed_in_the_calling_thread():
-    from deep_tracking_ros.inference import Engine
+def sample(factor=1.0):
+    inputs = batch(2)
+    outputs = TorchEngine(correlation(), device="cpu")(**inputs)
+    return Sample(inputs, {name: output * np.float32(factor) for name, output in outputs.items()})
 
-    class Counted(Engine):
-        closed = 0
 
-        def __init__(self, backend):
-            super().__init__(correlation(), "fp32")
-            self.backend = backend
+def test_a_backend_serves_once_it_gave_the_sample(no_gpu, cache):
+    log = []
+    engine = make_engine(correlation(), cache=cache, threads=1, log=log.append, sample=sample())
+    assert re.search(r"; off by \d\.\de-0\d on its sample$", engine.reason)
+    assert log == [f"network correlation: {engine.reason}"]
 
-        def run(self, arrays):
-            assert not self.closed
-            return {"backend": self.backend}
 
-        def close(self):
-            self.closed += 1
+def test_a_backend_that_is_off_the_sample_is_refused_with_the_difference(no_gpu, cache):
+    with pytest.raises(EngineError, match=r"'correlation' on torch in fp32 is off by 0\.1.*limit 0\.01"):
+        make_engine(correlation(), "torch", cache=cache, sample=sample(1 / 1.1))
+    with pytest.raises(EngineError, match=r"no onnxruntime: .* off by 0\.1.*no torch: .* off by 0\.1"):
+        make_engine(correlation(), cache=cache, threads=1, sample=sample(1 / 1.1))
 
-    old, new = Counted("torch"), Counted("tensorrt")
-    engine = SwappableEngine(old, lambda progress: new)
-    engine.upgrade()
-    assert old.closed == 0
-    assert engine(**batch(1)) == {"backend": "tensorrt"}
-    assert (old.closed, new.closed) == (1, 0)
-    engine.close()
-    assert (old.closed, new.closed) == (1, 1)
+
+def test_auto_passes_over_an_engine_in_the_cache_that_gives_other_numbers(tensorrt, fake_gpu, on_cpu, cache):
+    make_engine(correlation(), "tensorrt", cache=cache).close()
+    (entry,) = [entry for entry in cache.entries() if entry.key["kind"] == "engine"]
+    plan, sidecar = entry.path.read_bytes(), entry.path.with_name(entry.path.name + ".json")
+    header, _, model = plan.partition(b"]}]\n")  # profiles, then the ONNX file
+    proto = onnx.load_model_from_string(model)
+    weights = proto.graph.initializer[0]
+    weights.CopyFrom(onnx.numpy_helper.from_array(-onnx.numpy_helper.to_array(weights), weights.name))
+    other = header + b"]}]\n" + proto.SerializeToString()
+    entry.path.write_bytes(other)
+    sums = [hashlib.sha256(data).hexdigest() for data in (plan, other)]
+    sidecar.write_text(sidecar.read_text().replace(*sums))
+
+    engine = make_engine(correlation(), cache=cache, sample=sample())
+    assert engine.backend == "torch"
+    assert re.search(r"no tensorrt: .* is off by .*engines clear", engine.reason)
+
+
+def test_threads_of_torch_are_those_of_the_process(no_gpu):
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        TorchEngine(correlation(), device="cpu")
+        assert torch.get_num_threads() == 2
+        make_engine(correlation(), "torch", threads=1)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)

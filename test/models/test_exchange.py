@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import zipfile
 
@@ -9,9 +10,10 @@ import yaml
 from typer.testing import CliRunner
 
 from deep_tracking_ros.cli.main import app
-from deep_tracking_ros.errors import ModelError
+from deep_tracking_ros.errors import EngineError, ModelError
 from deep_tracking_ros.models.exchange import import_model
 from deep_tracking_ros.models.store import find_model
+from deep_tracking_ros.single_object.registry import make_tracker
 
 
 @pytest.fixture(scope="module")
@@ -161,3 +163,110 @@ def test_export_writes_networks_that_run_elsewhere(siamfc, tmp_path):
     np.testing.assert_allclose(kernels, golden["siamfc/exemplar.kernels"], atol=1e-4)
     assert [t["name"] for t in search["inputs"]] == ["crops", "kernels"]
     assert search["inputs"][0]["minimum"][0] == 1 < search["inputs"][0]["maximum"][0]
+
+
+def truncate_golden(folder):
+    data = (folder / "golden.npz").read_bytes()
+    (folder / "golden.npz").write_bytes(data[: len(data) // 2])
+
+
+def flip_golden(folder):
+    """Other bytes in the middle of the largest array: the file's own checksum is then wrong."""
+    data = bytearray((folder / "golden.npz").read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 64] = bytes(64)
+    (folder / "golden.npz").write_bytes(data)
+
+
+def retype_golden(folder):
+    with np.load(folder / "golden.npz") as file:
+        arrays = dict(file)
+    arrays["siamfc/search.presence"] = arrays["siamfc/search.presence"].astype(str)
+    np.savez_compressed(folder / "golden.npz", **arrays)
+
+
+def rename_golden(folder):
+    with np.load(folder / "golden.npz") as file:
+        arrays = {key.replace("presence", "absence"): array for key, array in file.items()}
+    np.savez_compressed(folder / "golden.npz", **arrays)
+
+
+BROKEN_GOLDEN = [
+    (truncate_golden, r"cannot read .*golden\.npz"),
+    (flip_golden, r"cannot read .*golden\.npz"),
+    (retype_golden, r"holds siamfc/search\.presence as <U\d+ .*make it again"),
+    (rename_golden, r"lacks siamfc/search\.presence: make it again"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "words"), BROKEN_GOLDEN)
+def test_a_damaged_golden_sample_is_refused_and_the_doctor_lives_on(copy, models, spoil, words):
+    from deep_tracking_ros.ros.doctor import installation
+
+    spoil(copy)
+    with pytest.raises(ModelError, match=words):
+        make_tracker(str(copy), "torch")
+    with pytest.raises(ModelError, match=words):
+        raise run("import", copy, "--into", models).exception
+    findings = [finding for finding in installation(str(copy)) if finding.subject == "backend torch"]
+    assert len(findings) == 1
+    assert re.search(words, findings[0].text)
+
+
+def test_a_tracker_is_made_of_networks_that_give_the_golden_output(siamfc, copy):
+    log = []
+    make_tracker("siamfc", "torch", log=log.append)
+    assert [re.sub(r"\d\.\de[+-]\d\d", "X", line) for line in log] == [
+        f"network siamfc/{part}: torch fp32 on cpu; as asked for; off by X on its sample"
+        for part in ("exemplar", "search")
+    ]
+    spoil_weights(copy)
+    with pytest.raises(EngineError, match=r"'siamfc/exemplar' on torch in fp32 is off by \d.*install the model again"):
+        make_tracker(str(copy), "torch")
+    with pytest.raises(EngineError, match=r"no onnxruntime: .* is off by \d.*no torch: .* is off by \d"):
+        make_tracker(str(copy))
+    (copy / "golden.npz").unlink()
+    make_tracker(str(copy), "torch", log=log.append)
+    assert log[2] == "model siamfc has no golden.npz: whether its networks give the right numbers is not known"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"name": 5}, "name of the model card .*card.yaml is 5, it must be a text"),
+        ({"tracking": 5}, "tracking of the model card .*card.yaml is 5, it must be a mapping"),
+        ({"tracking": {1: 2}}, "tracking of .* must be a mapping of names"),
+        ({"parameters": [1]}, r"parameters of .* is \[1\]"),
+        ({"results": None}, "results of .* is None"),
+        ({"thresholds": {"tracked": "high", "lost": 0.2}}, "thresholds of .* has tracked: 'high', .*from 0 to 1"),
+        ({"thresholds": {"tracked": 0.5, "lost": -0.1}}, "has lost: -0.1"),
+        ({"thresholds": {"tracked": float("nan"), "lost": 0.1}}, "has tracked: nan"),
+        ({"thresholds": {"tracked": True, "lost": 0.1}}, "has tracked: True"),
+        ({"calibration": {"raw": [0, "a"], "probability": [0, 1]}}, r"calibration of .* has raw: \[0, 'a'\]"),
+        ({"calibration": {"raw": 3, "probability": [0, 1]}}, "has raw: 3, it must be a list"),
+        ({"calibration": {"raw": [0, float("inf")], "probability": [0, 1]}}, r"has raw: \[0, inf\]"),
+    ],
+)
+def test_a_card_says_which_key_is_wrong(copy, changes, words):
+    change_card(copy, **changes)
+    with pytest.raises(ModelError, match=words):
+        find_model(str(copy))
+
+
+def test_broken_archives(copy, models, tmp_path):
+    archive = zipped(copy, tmp_path / "model.zip")
+    whole = archive.read_bytes()
+    card = whole.index(b"architecture")
+    directory = whole.index(b"PK\x01\x02")
+    for number, broken in enumerate(
+        (
+            whole[:card] + b"XXXX" + whole[card + 4 :],  # a checksum that is wrong
+            whole[:directory] + b"XXXX" + whole[directory + 4 :],  # no directory where its end says it is
+            whole[: directory + 10] + b"\xff\xff" + whole[directory + 12 :],  # a compression that nobody knows
+            whole[len(whole) // 3 :],  # the beginning is missing
+        )
+    ):
+        archive.write_bytes(broken)
+        with pytest.raises(ModelError, match=r"cannot (unpack|import) .*model\.zip"):
+            import_model(archive, lambda model: None, models)
+        assert list(models.iterdir()) == [], number

@@ -35,7 +35,7 @@ def test_the_present_engine_serves_until_the_better_one_is_ready():
     def build(progress):
         assert progress(0.4, "tactics")
         release.wait(5)
-        return Times("tensorrt", 3)
+        return Times("tensorrt", 2)
 
     engine = SwappableEngine(Times("onnxruntime", 2), build)
     upgrades = Upgrades([engine], texts.append, texts.append)
@@ -43,7 +43,7 @@ def test_the_present_engine_serves_until_the_better_one_is_ready():
     assert engine(x=X)["y"] == 2
     release.set()
     until(lambda: not upgrades.progress)
-    assert engine(x=X)["y"] == 3
+    assert engine(x=X)["y"] == 2
     assert engine.backend == "tensorrt"
     assert any("onnxruntime serves meanwhile" in text for text in texts)
 
@@ -74,6 +74,16 @@ def test_an_engine_that_cannot_be_built_leaves_the_present_one():
     until(lambda: warnings)
     upgrades.stop()
     assert "stays on torch: no memory left" in warnings[0]
+    assert engine(x=X)["y"] == 2
+
+
+def test_an_engine_that_gives_other_numbers_is_not_taken():
+    warnings = []
+    engine = SwappableEngine(Times("torch", 2), lambda progress: Times("tensorrt", 3))
+    upgrades = Upgrades([engine], lambda text: None, warnings.append)
+    until(lambda: warnings)
+    upgrades.stop()
+    assert "stays on torch: network 'double' on tensorrt in fp32 is off by 0.5" in warnings[0]
     assert engine(x=X)["y"] == 2
 
 
