@@ -36,7 +36,7 @@ class Tracker3DParameters:
 
     motion: str = "constant_velocity"  # or constant_turn
     cost: str = "giou"  # or iou, distance
-    limit: float = 1.2  # pairs must cost less; 1 - GIoU, 1 - IoU, or m
+    limit: float = 1.4  # pairs must cost less; 1 - GIoU, 1 - IoU, or m
     gate: float = 5.0  # m, and no further than this apart
     greedy: bool = False  # cheapest pair first, instead of the best assignment
     birth_score: float = 0.5  # probability of a detection from which it starts a track

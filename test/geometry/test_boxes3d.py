@@ -23,12 +23,10 @@ def clipped_area(a, b):
     for p, q in zip(edges, np.roll(edges, -1, 0), strict=True):
         kept = []
         for s, e in zip([polygon[-1], *polygon[:-1]], polygon, strict=True):
-            left_s, left_e = (cross(q - p, np.subtract(x, p)) >= 0 for x in (s, e))
-            if left_s != left_e:
-                d = np.subtract(e, s)
-                t = cross(q - p, np.subtract(p, s)) / cross(q - p, d)
-                kept.append(tuple(np.add(s, t * d)))
-            if left_e:
+            before, after = (cross(q - p, np.subtract(x, p)) for x in (s, e))
+            if (before >= 0) != (after >= 0):
+                kept.append(tuple(np.add(s, before / (before - after) * np.subtract(e, s))))
+            if after >= 0:
                 kept.append(e)
         polygon = kept
         if not polygon:
