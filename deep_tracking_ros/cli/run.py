@@ -17,21 +17,22 @@ def _list(show: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from deep_tracking_ros.ros.nodes import ARGUMENTS, LAUNCHES
+    from deep_tracking_ros.ros.nodes import LAUNCHES
 
-    table = Table("argument", "default", "meaning", title=f"arguments of {', '.join(LAUNCHES)}", title_justify="left")
-    for a in ARGUMENTS:
-        choices = f" ({', '.join(a.choices)})" if a.choices else ""
-        table.add_row(a.name, a.default or "(empty)", a.description + choices)
-    Console().print(table)
+    for name, launch in LAUNCHES.items():
+        table = Table("argument", "default", "meaning", title=f"arguments of {name}", title_justify="left")
+        for a in launch.arguments:
+            choices = f" ({', '.join(filter(None, a.choices))})" if a.choices else ""
+            table.add_row(a.name, a.default or "(empty)", a.description + choices)
+        Console().print(table)
     raise typer.Exit
 
 
 @app.command()
 def run(
-    launch: str = typer.Argument(help="What to start: tracker."),
+    launch: str = typer.Argument(help="What to start: tracker or multi_object_tracker."),
     arguments: list[str] = typer.Argument(
-        None, metavar="[NAME:=VALUE]... [--ros-args ...]", help="Launch arguments, then arguments for every node."
+        None, metavar="[NAME:=VALUE]... [--ros-args ...]", help="Launch arguments, then more for the node, which win."
     ),
     show_args: bool = typer.Option(
         False, "--show-args", is_eager=True, callback=_list, help="List the arguments and end."

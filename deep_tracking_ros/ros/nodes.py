@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from deep_tracking_ros.errors import DeepTrackingError, InvalidRequestError
+from deep_tracking_ros.errors import DataError, DeepTrackingError, InvalidRequestError
 from deep_tracking_ros.ros.interfaces import PACKAGE, share_file
 
 SWITCH = ("true", "false")
+CAMERA = "/camera/image"
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,15 @@ class Argument:
     default: str
     description: str
     choices: tuple[str, ...] = ()
+    role: str = ""  # "topic": the input port of this name is there; "parameter": the node's, unless empty
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A launch file: the node of a pipeline, and where asked for a player of a bag."""
+
+    executable: str
+    arguments: tuple[Argument, ...]
 
 
 @dataclass(frozen=True)
@@ -45,11 +55,14 @@ class NodeStart:
     parameters: Mapping[str, object] = field(default_factory=dict)
     params_files: tuple[str, ...] = ()
     remappings: tuple[tuple[str, str], ...] = ()
+    namespace: str = ""  # empty = none, or that of the launch file which includes ours
     lifecycle: bool = False
 
     def ros_arguments(self) -> list[str]:
         """Everything as arguments of the executable."""
         arguments = ["--ros-args", "-r", f"__node:={self.name}"]
+        if self.namespace:
+            arguments += ["-r", f"__ns:=/{self.namespace.strip('/')}"]
         for file in self.params_files:
             arguments += ["--params-file", file]
         for name, value in self.parameters.items():
@@ -74,74 +87,182 @@ NODES = {
             pipeline="single_object_tracker",
             params_file="single_object_tracker.yaml",
         ),
+        NodeDescription(
+            "multi_object_tracker",
+            "deep_tracking_ros.ros.node:PipelineNode",
+            pipeline="multi_object_tracker",
+            params_file="multi_object_tracker.yaml",
+        ),
         NodeDescription("bag_player", "deep_tracking_ros.ros.player:BagPlayer"),
         NodeDescription("bag_recorder", "deep_tracking_ros.ros.recorder:BagRecorder"),
     )
 }
 
-# launch file -> the node of a pipeline that it starts
-LAUNCHES = {"tracker": "single_object_tracker"}
+_IMAGE = Argument(
+    "image",
+    "",
+    f"topic of the images, compressed ones at this name + /compressed; empty = that of the bag, or {CAMERA}",
+    role="topic",
+)
+CAMERA = "/camera/image"  # topic of images where none is given
 
-ARGUMENTS = (
-    Argument("image", "/camera/image", "topic of the camera's images; compressed ones are at this name + /compressed"),
-    Argument("image_transport", "raw", "which images to subscribe to", ("raw", "compressed")),
-    Argument("model", "", "name or folder of the model; empty = as in the params file"),
-    Argument("backend", "", "auto, torch, onnxruntime or tensorrt; empty = as in the params file"),
+# An argument that is empty is not passed on: the params file, or a launch file that includes ours, has the word.
+_IMAGES = (
+    Argument(
+        "image",
+        "",
+        f"topic of the camera's images; compressed ones are at this name + /compressed; empty = {CAMERA}, or the only "
+        "images in the bag",
+        role="topic",
+    ),
+    Argument(
+        "image_transport",
+        "",
+        "which images to subscribe to, raw or compressed; empty = as in the params file, or those that the bag has",
+        ("", "raw", "compressed"),
+        role="parameter",
+    ),
+)
+_COMMON = (
     Argument("params_file", "", "YAML file of parameters; empty = the one in config/ of this package"),
-    Argument("autostart", "true", "configure and activate the node at once", SWITCH),
-    Argument("use_sim_time", "false", "follow /clock; always so where a bag is played", SWITCH),
+    Argument("name", "", "name of the node; empty = that of its executable"),
+    Argument("namespace", "", "namespace of the node, such as one for each camera"),
+    Argument(
+        "autostart",
+        "",
+        "configure and activate the node at once; empty = as in the params file",
+        ("", *SWITCH),
+        role="parameter",
+    ),
+    Argument(
+        "use_sim_time",
+        "",
+        "follow /clock; empty = as in the params file, and true where a bag is played",
+        ("", *SWITCH),
+        role="parameter",
+    ),
     Argument("bag", "", "bag to play (rosbag2 folder, .mcap or .db3); empty = none"),
     Argument("bag_rate", "1.0", "speed of the bag, 1 = as recorded"),
     Argument("bag_loop", "false", "play the bag again and again", SWITCH),
 )
 
+LAUNCHES: Mapping[str, Launch] = {
+    "tracker": Launch(
+        "single_object_tracker",
+        (
+            *_IMAGES,
+            Argument("model", "", "name or folder of the model; empty = as in the params file", role="parameter"),
+            Argument(
+                "backend",
+                "",
+                "auto, torch, onnxruntime or tensorrt; empty = as in the params file",
+                role="parameter",
+            ),
+            *_COMMON,
+        ),
+    ),
+    "multi_object_tracker": Launch(
+        "multi_object_tracker",
+        (
+            Argument("detections", "/detections", "topic of the detections (Detection2DArray)", role="topic"),
+            *_IMAGES,
+            *_COMMON,
+        ),
+    ),
+}
+"""Launch file to what it starts. The first topic is the one that the node cannot do without."""
+
 
 def resolve(launch: str, values: Mapping[str, str]) -> list[NodeStart]:
     """The nodes that a launch file starts with these arguments; missing ones have their defaults.
 
-    Raises `InvalidRequestError` for an unknown argument or a value that is not among the choices.
+    Raises `InvalidRequestError` for an unknown argument or a value that is not among the choices, and `DataError` for a
+    bag that cannot be read or has no such images.
     """
     if launch not in LAUNCHES:
         raise InvalidRequestError(f"there is no launch file {launch!r}; there are {', '.join(LAUNCHES)}")
-    known = {a.name: a for a in ARGUMENTS}
+    arguments = LAUNCHES[launch].arguments
+    known = {a.name: a for a in arguments}
     if unknown := sorted(set(values) - set(known)):
         raise InvalidRequestError(f"unknown arguments {', '.join(unknown)}; known are {', '.join(known)}")
-    value = {a.name: values.get(a.name, a.default) for a in ARGUMENTS}
+    value = {a.name: values.get(a.name, a.default) for a in arguments}
     for name, given in value.items():
         if known[name].choices and given not in known[name].choices:
             raise InvalidRequestError(
-                f"argument {name} is {given!r}, it must be one of {', '.join(known[name].choices)}"
+                f"argument {name} is {given!r}, it must be one of {', '.join(filter(None, known[name].choices))}"
             )
 
-    description = NODES[LAUNCHES[launch]]
-    parameters: dict[str, object] = {
-        "image_transport": value["image_transport"],
-        "autostart": value["autostart"] == "true",
-        "use_sim_time": value["use_sim_time"] == "true" or bool(value["bag"]),
-    }
-    parameters.update({name: value[name] for name in ("model", "backend") if value[name]})
-    tracker = NodeStart(
-        description.executable,
-        description.executable,
-        parameters,
-        (value["params_file"] or str(share_file(f"config/{description.params_file}")),),
-        (("image", value["image"]),),
-        lifecycle=True,
-    )
-    if not value["bag"]:
-        return [tracker]
     try:
         rate = float(value["bag_rate"])
     except ValueError:
         raise InvalidRequestError(f"argument bag_rate is {value['bag_rate']!r}, it must be a number") from None
+    topics = [a.name for a in arguments if a.role == "topic"]
+    topics = [a.name for a in arguments if a.role == "topic"]
+    if value["bag"]:
+        value |= _of_bag(topics, value) | {"use_sim_time": "true"}
+    description = NODES[LAUNCHES[launch].executable]
+    node = NodeStart(
+        description.executable,
+        value["name"] or description.executable,
+        {a.name: _parameter(a, value[a.name]) for a in arguments if a.role == "parameter" and value[a.name]},
+        (value["params_file"] or str(share_file(f"config/{description.params_file}")),),
+        tuple((name, value[name] or CAMERA) for name in topics),
+        value["namespace"],
+        lifecycle=True,
+    )
+    if not value["bag"]:
+        return [node]
     play = {
         "bag": value["bag"],
         "rate": rate,
         "loop": value["bag_loop"] == "true",
-        "wait_for_subscribers": 60.0,  # the tracker may have an engine to build first
-        "wait_topic": value["image"] + ("/compressed" if value["image_transport"] == "compressed" else ""),
+        "wait_for_subscribers": 60.0,  # the node may have an engine to build first
+        "wait_topic": value[topics[0]],
     }
-    return [tracker, NodeStart("bag_player", "bag_player", play)]
+    return [node, NodeStart("bag_player", "bag_player", play)]
+
+
+def _parameter(argument: Argument, text: str) -> object:
+    return text == "true" if set(SWITCH) <= set(argument.choices) else text
+
+
+def _of_bag(topics: Sequence[str], value: Mapping[str, str]) -> dict[str, str]:
+    """The arguments that say what to listen to, as the bag has it. Raises `DataError` where it does not."""
+    from deep_tracking_ros.ros import bags
+
+    found = {}
+    for name in topics:
+        given = "/" + value[name].lstrip("/") if value[name] else ""  # in a bag all names are absolute
+        if name == "image":
+            try:
+                found["image"], found["image_transport"] = _images_of_bag(value["bag"], given, value["image_transport"])
+            except DataError:
+                if given or name == topics[0]:
+                    raise
+        else:
+            bag = bags.describe(value["bag"])
+            if given not in {t.name for t in bag.topics}:
+                raise DataError(f"{value['bag']} has no topic {given} of {name}; it has {bag.listing()}")
+            found[name] = given
+    return found
+
+
+def _images_of_bag(path: str, topic: str, transport: str) -> tuple[str, str]:
+    """Name and transport of the images in a bag that are meant; the transport is empty where there is a choice."""
+    from deep_tracking_ros.ros import bags
+
+    found = bags.image_topic(path, topic or None, transport or "auto")
+    image = found.name
+    if found.type == bags.COMPRESSED:
+        image = found.name.removesuffix("/compressed")
+        if image == found.name:
+            raise InvalidRequestError(
+                f"{path}: compressed images must be on a topic whose name ends in /compressed, this is {image}; "
+                "`deep-tracking process` takes it as it is"
+            )
+        return image, "compressed"
+    both = any(t.name == f"{image}/compressed" for t in bags.describe(path).topics)
+    return image, transport or ("" if both else "raw")
 
 
 def main(executable: str, args: list[str] | None = None) -> None:
@@ -168,4 +289,4 @@ def main(executable: str, args: list[str] | None = None) -> None:
         try_shutdown()
 
 
-__all__ = ["ARGUMENTS", "LAUNCHES", "NODES", "PACKAGE", "Argument", "NodeDescription", "NodeStart", "main", "resolve"]
+__all__ = ["LAUNCHES", "NODES", "PACKAGE", "Argument", "Launch", "NodeDescription", "NodeStart", "main", "resolve"]

@@ -6,7 +6,7 @@ from pathlib import Path
 from deep_tracking_ros.cli.main import VERBS
 from deep_tracking_ros.pipelines.parameters import declared
 from deep_tracking_ros.pipelines.single_object import SingleObjectPipeline
-from deep_tracking_ros.ros.nodes import ARGUMENTS
+from deep_tracking_ros.ros.nodes import LAUNCHES
 from deep_tracking_ros.ros.parameters import NodeParameters
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,7 +24,7 @@ def parameter_rows():
 
 
 def argument_rows():
-    for argument in ARGUMENTS:
+    for argument in LAUNCHES["tracker"].arguments:
         yield f"| `{argument.name}` | {argument.default} | {argument.description} |"
 
 

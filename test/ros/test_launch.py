@@ -10,21 +10,43 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
+import yaml
 
-from deep_tracking_ros.errors import InvalidRequestError
-from deep_tracking_ros.ros import nodes, runner
+from deep_tracking_ros.errors import DataError, InvalidRequestError
+from deep_tracking_ros.ros import bags, interfaces, nodes, runner
 
-LAUNCH_FILE = Path(__file__).parents[2] / "launch" / "tracker.launch.py"
+ROOT = Path(__file__).parents[2]
 CASES = [
-    {},
-    {"image": "/front/image_raw", "image_transport": "compressed", "autostart": "false"},
-    {"model": "siamfc", "backend": "onnxruntime", "use_sim_time": "true"},
-    {"bag": "/data/my drive.mcap", "bag_rate": "0.5", "bag_loop": "true"},
+    ("tracker", {}),
+    ("tracker", {"image": "/front/image_raw", "image_transport": "compressed", "autostart": "false"}),
+    ("tracker", {"backend": "onnxruntime", "use_sim_time": "true", "name": "it", "namespace": "front"}),
+    ("tracker", {"model": "20240101", "params_file": "1.5"}),  # texts, whatever YAML makes of them
+    ("tracker", {"bag": "20240101", "bag_rate": "0.5", "bag_loop": "true"}),
+    ("multi_object_tracker", {}),
+    ("multi_object_tracker", {"detections": "yolo", "bag": "found", "params_file": "mine.yaml"}),
 ]
+DETECTIONS = "deep_tracking_ros/msg/Detection2DArray"
 
 
-def load_launch_file():
-    spec = importlib.util.spec_from_file_location("tracker_launch", LAUNCH_FILE)
+@pytest.fixture
+def in_bags(tmp_path, monkeypatch):
+    """A working folder with bags; the one named by a date has the images of one camera."""
+    monkeypatch.chdir(tmp_path)
+    for name, topics in {
+        "20240101": {"/drive/image": bags.IMAGE},
+        "small": {"/drive/image/compressed": bags.COMPRESSED},
+        "both": {"/drive/image": bags.IMAGE, "/drive/image/compressed": bags.COMPRESSED},
+        "two": {"/left": bags.IMAGE, "/right": bags.IMAGE},
+        "odd": {"/jpeg": bags.COMPRESSED},
+        "found": {"/yolo": DETECTIONS},
+    }.items():
+        with bags.BagWriter(name) as writer:
+            for topic, type_ in topics.items():
+                writer.write_message(topic, interfaces.make(type_), 1)
+
+
+def load_launch_file(name):
+    spec = importlib.util.spec_from_file_location(f"{name}_launch", ROOT / f"launch/{name}.launch.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -44,11 +66,16 @@ def stock_names(monkeypatch):
         def perform(self, context):
             return context[self.name]
 
+    class ParameterValue:
+        def __init__(self, value, *, value_type):
+            self.value = value_type(value)
+
     contents = {
         "launch": {"LaunchDescription": lambda entities: entities},
-        "launch.actions": {n: action(n) for n in ("DeclareLaunchArgument", "OpaqueFunction")},
+        "launch.actions": {n: action(n) for n in ("DeclareLaunchArgument", "OpaqueFunction", "Shutdown")},
         "launch.substitutions": {"LaunchConfiguration": LaunchConfiguration},
         "launch_ros": {},
+        "launch_ros.parameter_descriptions": {"ParameterValue": ParameterValue},
         "launch_ros.actions": {n: action(n) for n in ("Node", "LifecycleNode")},
     }
     for name, values in contents.items():
@@ -57,58 +84,128 @@ def stock_names(monkeypatch):
         monkeypatch.setitem(sys.modules, name, module)
 
 
-@pytest.mark.parametrize("values", CASES)
-def test_launch_file_and_runner_start_the_same_nodes(stock_names, values):
-    *arguments, function = load_launch_file().generate_launch_description()
+def evaluated(value):
+    """What the node gets of a parameter: launch_ros reads plain texts as YAML."""
+    if hasattr(value, "value"):
+        return value.value
+    return yaml.safe_load(value) if isinstance(value, str) else value
+
+
+@pytest.mark.parametrize(("name", "values"), CASES)
+def test_launch_file_and_runner_start_the_same_nodes(stock_names, in_bags, name, values):
+    *arguments, function = load_launch_file(name).generate_launch_description()
     declared = {a.args[0]: a for a in arguments}
-    assert list(declared) == [a.name for a in nodes.ARGUMENTS]
+    assert list(declared) == [a.name for a in nodes.LAUNCHES[name].arguments]
     assert all(a.description for a in arguments)
-    context = {name: a.default_value for name, a in declared.items()} | values
+    context = {key: a.default_value for key, a in declared.items()} | values
     launched = function.function(context)
-    started = nodes.resolve("tracker", values)
+    started = nodes.resolve(name, values)
     assert [(n.executable, n.name) for n in launched] == [(n.executable, n.name) for n in started]
     for one, other in zip(launched, started, strict=True):
         assert one.package == "deep_tracking_ros"
         assert one.kind == ("LifecycleNode" if other.lifecycle else "Node")
-        assert one.parameters == [*other.params_files, other.parameters]
+        *files, parameters = one.parameters
+        assert files == list(other.params_files)
+        got = {key: evaluated(value) for key, value in parameters.items()}
+        assert got == other.parameters
+        assert {k: type(v) for k, v in got.items()} == {k: type(v) for k, v in other.parameters.items()}
         assert one.remappings == list(other.remappings)
+        assert one.namespace == other.namespace
 
 
-@pytest.mark.parametrize("values", CASES)
-def test_the_real_launch_makes_the_same_nodes(values):
+def test_launch_ends_when_the_player_fails(stock_names, in_bags):
+    *arguments, function = load_launch_file("tracker").generate_launch_description()
+    tracker, player = function.function({a.args[0]: a.default_value for a in arguments} | {"bag": "20240101"})
+    assert tracker.on_exit is None  # others in the launch of a robot go on
+    (end,) = player.on_exit(SimpleNamespace(returncode=1, process_name="bag_player-2"), None)
+    assert (end.kind, end.reason) == ("Shutdown", "bag_player-2 failed")
+    assert not player.on_exit(SimpleNamespace(returncode=0, process_name="bag_player-2"), None)
+
+
+@pytest.mark.parametrize(("name", "values"), CASES)
+def test_the_real_launch_makes_the_same_nodes(in_bags, name, values):
     launch = pytest.importorskip(
         "launch.launch_context", reason="ROS 2's launch is not on PyPI; this runs where apt has it"
     )
-    description = load_launch_file().generate_launch_description()
+    description = load_launch_file(name).generate_launch_description()
     context = launch.LaunchContext()
     context.launch_configurations.update(values)
     made = []
     for entity in description.entities:
         made += entity.visit(context) or []
-    assert [n.node_executable for n in made] == [n.executable for n in nodes.resolve("tracker", values)]
+    assert [n.node_executable for n in made] == [n.executable for n in nodes.resolve(name, values)]
+
+
+def test_what_is_not_given_is_left_to_the_params_file():
+    (tracker,) = nodes.resolve("tracker", {})
+    assert tracker.parameters == {}
+    assert Path(tracker.params_files[0]).name == "single_object_tracker.yaml"
+    assert (tracker.name, tracker.namespace) == ("single_object_tracker", "")
+    assert tracker.remappings == (("image", "/camera/image"),)
 
 
 def test_arguments_become_parameters():
-    tracker, player = nodes.resolve("tracker", {"bag": "drive.mcap", "image": "/cam", "image_transport": "compressed"})
-    assert tracker.parameters["use_sim_time"] is True
-    assert tracker.parameters["image_transport"] == "compressed"
+    given = {"image": "/cam", "image_transport": "compressed", "autostart": "false", "use_sim_time": "false"}
+    (tracker,) = nodes.resolve("tracker", {**given, "name": "it", "namespace": "/front/"})
+    assert tracker.parameters == {"image_transport": "compressed", "autostart": False, "use_sim_time": False}
     assert tracker.remappings == (("image", "/cam"),)
-    assert Path(tracker.params_files[0]).name == "single_object_tracker.yaml"
-    assert player.parameters["wait_topic"] == "/cam/compressed"
+    assert [a for a in tracker.ros_arguments() if ":=" in a][:2] == ["__node:=it", "__ns:=/front"]
+
+
+@pytest.mark.parametrize(
+    ("values", "image", "transport"),
+    [
+        ({"bag": "20240101"}, "/drive/image", "raw"),
+        ({"bag": "20240101", "image": "drive/image"}, "/drive/image", "raw"),
+        ({"bag": "small"}, "/drive/image", "compressed"),
+        ({"bag": "small", "image": "/drive/image/compressed"}, "/drive/image", "compressed"),
+        ({"bag": "both"}, "/drive/image", None),
+        ({"bag": "both", "image_transport": "compressed"}, "/drive/image", "compressed"),
+        ({"bag": "both", "image": "/drive/image/compressed"}, "/drive/image", "compressed"),
+        ({"bag": "two", "image": "/right"}, "/right", "raw"),
+    ],
+)
+def test_images_of_a_bag(in_bags, values, image, transport):
+    tracker, player = nodes.resolve("tracker", values)
+    assert tracker.remappings == (("image", image),)
+    assert tracker.parameters.get("image_transport") == transport
+    assert tracker.parameters["use_sim_time"] is True
+    assert player.parameters["wait_topic"] == image
     assert "use_sim_time" not in player.parameters
-    assert "model" not in tracker.parameters  # as in the params file
+
+
+@pytest.mark.parametrize(
+    ("launch", "values", "answer"),
+    [
+        ("tracker", {"bag": "none"}, "there is no bag none"),
+        ("tracker", {"bag": "two"}, r"several topics of images, name one: /left \(.*/right"),
+        ("tracker", {"bag": "two", "image": "/front"}, "there is no topic /front; topics of images are /left"),
+        ("tracker", {"bag": "small", "image_transport": "raw"}, "has no topic of images: /drive/image/compressed"),
+        ("tracker", {"bag": "odd"}, "a topic whose name ends in /compressed, this is /jpeg"),
+        ("multi_object_tracker", {"bag": "two"}, "has no topic /detections of detections; it has /left"),
+        ("multi_object_tracker", {"bag": "found", "detections": "yolo", "image": "/x"}, "there is no topic /x"),
+    ],
+)
+def test_a_bag_without_what_is_asked_for(in_bags, launch, values, answer):
+    with pytest.raises((DataError, InvalidRequestError), match=answer):
+        nodes.resolve(launch, values)
+
+
+def test_the_multi_object_tracker_waits_for_detections(in_bags):
+    tracker, player = nodes.resolve("multi_object_tracker", {"bag": "found", "detections": "yolo"})
+    assert tracker.remappings == (("detections", "/yolo"), ("image", "/camera/image"))
+    assert Path(tracker.params_files[0]).name == "multi_object_tracker.yaml"
+    assert player.parameters["wait_topic"] == "/yolo"
 
 
 def test_config_names_every_parameter_with_its_default():
-    import yaml
-
     from deep_tracking_ros.pipelines.parameters import declared
     from deep_tracking_ros.pipelines.registry import find_pipeline
     from deep_tracking_ros.ros.parameters import NodeParameters
 
     for node in nodes.NODES.values():
         if node.params_file:
-            text = (LAUNCH_FILE.parents[1] / "config" / node.params_file).read_text()
+            text = (ROOT / "config" / node.params_file).read_text()
             values = yaml.safe_load(text)["/**"]["ros__parameters"]
             kinds = (find_pipeline(node.pipeline).Parameters, NodeParameters)
             assert values == {p.name: p.default for kind in kinds for p in declared(kind)}
@@ -143,6 +240,16 @@ def test_runner_gives_the_status_of_the_node_that_failed(tmp_path, monkeypatch, 
     status = runner.run([nodes.NodeStart("a", "first"), nodes.NodeStart("b", "second")])
     assert status == 3
     assert "[second] hello" in capfd.readouterr().out
+
+
+def test_extra_arguments_go_to_the_pipeline_alone_and_win(tmp_path, monkeypatch, capfd):
+    write_child(tmp_path, monkeypatch, "print(*sys.argv[2:])")
+    assert runner.run([nodes.NodeStart("a", "a"), nodes.NodeStart("b", "b")], ["--ros-args", "-r", "x:=y"]) == 0
+    lines = sorted(capfd.readouterr().out.splitlines())
+    assert lines == [
+        "[a] --ros-args -r x:=y --ros-args -r __node:=a --ros-args -r x:=y",  # first remapping, last parameter
+        "[b] --ros-args -r __node:=b",
+    ]
 
 
 def test_nodes_end_when_the_runner_is_killed():
