@@ -166,9 +166,9 @@ class Operator:
 
         self.node.create_subscription(message_class(type_), topic, callback, 100, raw=True)
 
-    def _on_image(self, data: bytes, info: dict[str, int]) -> None:
+    def _on_image(self, data: bytes, info: dict[str, int] | None = None) -> None:
         stamp = bags.parse_stamp(data)
-        self.seen.images[stamp] = info["source_timestamp"]
+        self.seen.images[stamp] = sent_at(info)
         self.act(stamp)
 
     def act(self, now: int) -> None:
@@ -203,17 +203,22 @@ class Operator:
 
         self.remove_target.call_async(RemoveTarget.Request(id=id_))
 
-    def _on_boxes(self, data: bytes, info: dict[str, int]) -> None:
+    def _on_boxes(self, data: bytes, info: dict[str, int] | None = None) -> None:
         message = interfaces.deserialize(data, "deep_tracking_ros/msg/TrackedBoxArray")
         stamp = message.header.stamp.sec * NANOSECONDS + message.header.stamp.nanosec
-        self.seen.boxes[stamp] = info["source_timestamp"]
+        self.seen.boxes[stamp] = sent_at(info)
         self.seen.epochs.add(message.epoch)
         self.seen.states.update(State(box.state) for box in message.boxes)
 
-    def _on_diagnostics(self, data: bytes, info: dict[str, int]) -> None:
+    def _on_diagnostics(self, data: bytes) -> None:
         for status in interfaces.deserialize(data, "diagnostic_msgs/msg/DiagnosticArray").status:
             if TRACKER.strip("/") in status.name:
                 self.seen.diagnostics = {value.key: value.value for value in status.values}
+
+
+def sent_at(info: dict[str, int] | None) -> int:
+    """Wall time at which a message was sent, ns; in Humble, whose rclpy does not tell it, that of now."""
+    return time.time_ns() if info is None else info["source_timestamp"]
 
 
 def run(

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock
-from rclpy.clock_type import ClockType
 
+from deep_tracking_ros.ros.compat import ClockType
 from deep_tracking_ros.ros.measurements import Measurements
 from deep_tracking_ros.ros.qos import DIAGNOSTICS
 
@@ -50,7 +50,7 @@ class Diagnostics:
         status = self._status()
         rates, new = self.measurements.rates()
         warnings = self._warnings()
-        if new.get("unusable") or new.get("faults"):
+        if self.last_fault and (new.get("unusable") or new.get("faults")):
             warnings.append(self.last_fault)
         if self.error:
             level, text = DiagnosticStatus.ERROR, self.error

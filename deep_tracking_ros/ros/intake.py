@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
-from time import monotonic, time_ns
 from typing import TYPE_CHECKING, Any
 
-from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.qos import QoSPolicyKind
 
 from deep_tracking_ros.errors import DataError
 from deep_tracking_ros.ros import images
 from deep_tracking_ros.ros.bags import COMPRESSED, IMAGE, parse_compressed_image, parse_image
+from deep_tracking_ros.ros.compat import SubscriptionEventCallbacks
 from deep_tracking_ros.ros.interfaces import message_class
 from deep_tracking_ros.ros.mailbox import Item
 from deep_tracking_ros.ros.messages import CONVERTERS
@@ -42,12 +42,14 @@ class Intake:
         parameters: NodeParameters,
         measurements: Measurements,
         receive: Callable[[Item], None],
+        report: Callable[[Exception], None],
     ) -> None:
+        """``receive`` takes every input as it comes, and ``report`` the error of one that cannot be read."""
         self._node, self._parameters = node, parameters
-        self._measurements, self._receive = measurements, receive
+        self._measurements, self._receive, self._report = measurements, receive, report
         self._logger = node.get_logger()
         self._subscriptions: dict[str, Any] = {}
-        self._heard = dict.fromkeys(inputs, monotonic())
+        self._heard = dict.fromkeys(inputs, time.monotonic())
         self._refused: dict[str, str] = {}
         for port, kind in inputs.items():
             if kind is Frame:
@@ -65,9 +67,9 @@ class Intake:
         """Why inputs are silent; silence is logged too, at most twice a minute."""
         silence = []
         for port, subscription in self._subscriptions.items():
-            silent = monotonic() - self._heard[port]
+            silent = time.monotonic() - self._heard[port]
             if silent > PATIENCE:
-                count = subscription.get_publisher_count()
+                count = self._node.count_publishers(subscription.topic_name)
                 who = f"it has {count} publishers" if count else "it has no publisher; is the name right?"
                 silence.append(f"nothing came on {subscription.topic_name} for {silent:.0f} s: {who}")
         if silence:
@@ -108,17 +110,17 @@ class Intake:
         )
 
     def _taking(self, port: str, read: Callable[[Any], Any]) -> Callable[..., None]:
-        """The callback of a subscription, for a message and what the middleware says about it."""
+        """The callback of a subscription, for a message and (not in Humble) what the middleware says about it."""
 
-        def callback(message: Any, info: Mapping[str, int]) -> None:
-            self._heard[port] = monotonic()
-            received = info.get("received_timestamp") or time_ns()  # when the middleware had it whole
+        def callback(message: Any, info: Mapping[str, int] | None = None) -> None:
+            arrived = arrival(info)
+            self._heard[port] = time.monotonic()
+            self._refused.pop(port, None)  # whoever sends now, fits
             self._measurements.count("received")
             try:
-                self._receive(Item(port, read(message), received))
+                self._receive(Item(port, read(message), arrived))
             except DataError as error:  # CDR that is cut off
-                self._measurements.count("unusable")
-                self._logger.warning(str(error), throttle_duration_sec=5.0)
+                self._report(error)
 
         return callback
 
@@ -133,3 +135,12 @@ class Intake:
             return
         self._refused[port] = describe_incompatibility(topic, policy, self._parameters.image_reliability)
         self._logger.warning(self._refused[port])
+
+
+def arrival(info: Mapping[str, int] | None) -> float:
+    """When the middleware had a message whole (monotonic s); now, where it does not say so.
+
+    The middleware tells it by the system's clock, which somebody may set: it is looked at here and never again.
+    """
+    received = (info or {}).get("received_timestamp")
+    return time.monotonic() - (max(0, time.time_ns() - received) / 1e9 if received else 0.0)

@@ -15,7 +15,7 @@ class Item:
 
     port: str
     value: Any
-    received: int  # ns of the system clock, when the middleware had it
+    arrived: float  # monotonic s, when the middleware had it
 
 
 class Mailbox:

@@ -10,22 +10,22 @@ import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from threading import Thread
-from time import perf_counter, time_ns
+from time import monotonic, perf_counter
 from typing import Any
 
 from rclpy.clock import Clock
-from rclpy.clock_type import ClockType
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.task import Future
 
-from deep_tracking_ros.errors import DeepTrackingError, ErrorCode, InvalidImageError, UnknownTargetError
+from deep_tracking_ros.errors import DataError, DeepTrackingError, ErrorCode, InvalidImageError, UnknownTargetError
 from deep_tracking_ros.pipelines.pipeline import Output, Pipeline, Reply
 from deep_tracking_ros.pipelines.registry import find_pipeline
 from deep_tracking_ros.pipelines.requests import RemoveTarget, SetTarget
 from deep_tracking_ros.ros.actions import Goals
 from deep_tracking_ros.ros.commands import Commands
+from deep_tracking_ros.ros.compat import ClockType
 from deep_tracking_ros.ros.diagnostics import Diagnostics
 from deep_tracking_ros.ros.intake import Intake
 from deep_tracking_ros.ros.mailbox import Item, Mailbox
@@ -161,9 +161,10 @@ class PipelineNode(LifecycleNode):
         assert self.pipeline is not None
         self._own = self._declared.read(NodeParameters)
         self._mailbox = mailbox = Mailbox(1 if self._own.intake == "newest" else self._own.intake_limit)
-        self._worker = Thread(target=self._work, args=(mailbox, self.pipeline), name=self.get_name())
+        self._worker = Thread(target=self._work, args=(mailbox, self.pipeline), name=self.get_name(), daemon=True)
         self._worker.start()
-        self._intake = Intake(self, self.pipeline.inputs, self._own, self.diagnostics.measurements, self._receive)
+        measurements = self.diagnostics.measurements
+        self._intake = Intake(self, self.pipeline.inputs, self._own, measurements, self._receive, self._report)
 
     def _stop(self) -> None:
         if self._intake is not None:
@@ -201,7 +202,7 @@ class PipelineNode(LifecycleNode):
 
     def _process(self, job: Item, pipeline: Pipeline) -> None:
         measurements = self.diagnostics.measurements
-        measurements.time(wait=(time_ns() - job.received) / 1e6)
+        measurements.time(wait=(monotonic() - job.arrived) * 1e3)
         frame = job.value if isinstance(job.value, Frame) else None
         began = perf_counter()
         if frame is not None:
@@ -211,7 +212,7 @@ class PipelineNode(LifecycleNode):
         measurements.time(decode=(decoded - began) * 1e3, step=(perf_counter() - decoded) * 1e3)
         for output in outputs:
             self._publish(output, frame, pipeline)
-        measurements.time(latency=(time_ns() - job.received) / 1e6)
+        measurements.time(latency=(monotonic() - job.arrived) * 1e3)
 
     def _publish(self, output: Output, frame: Frame | None, pipeline: Pipeline) -> None:
         assert self._results is not None
@@ -222,8 +223,8 @@ class PipelineNode(LifecycleNode):
             self._results.draw(output, frame, self._own.overlay_rate)
 
     def _report(self, error: Exception) -> None:
-        """An input could not be processed: the node goes on with the next."""
-        unusable = isinstance(error, InvalidImageError)
+        """An input could not be read or processed: the node goes on with the next."""
+        unusable = isinstance(error, InvalidImageError | DataError)
         self.diagnostics.measurements.count("unusable" if unusable else "faults")
         self.diagnostics.last_fault = failure(error).message
         self._log_fault(error)

@@ -77,7 +77,6 @@ class DeclaredParameters:
         for kind in kinds:
             self.read(kind)
         node.add_on_set_parameters_callback(self._check)
-        node.add_post_set_parameters_callback(self._tell)
 
     def read(self, kind: type) -> Any:
         """An instance of one of the dataclasses with the values of now."""
@@ -92,6 +91,7 @@ class DeclaredParameters:
                     self._known[new.name].check(new.value)
                 except InvalidRequestError as error:
                     return SetParametersResult(successful=False, reason=str(error))
+        self._tell(changed)  # a callback for what has been set is not in Humble
         return SetParametersResult(successful=True)
 
     def _tell(self, changed: Sequence[Any]) -> None:

@@ -11,6 +11,7 @@ pytest.importorskip("deep_tracking_ros.msg", reason="the interfaces are not buil
 
 import cv2
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.serialization import serialize_message
 from rig import START, Process, SetTarget, call, running
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
@@ -152,6 +153,16 @@ def test_unusable_images_are_told_and_survived(rig, changes, words):
     assert words in message
     assert int(values["unusable"]) > 0
     rig.wait(lambda: "input skipped" in rig.process.text())
+    rig.show((40, 60))
+
+
+def test_a_cut_off_message_is_told_and_survived(rig):
+    before = int(rig.diagnostics()[2]["unusable"])
+    rig.camera.publish(serialize_message(malformed())[:30])
+    level, message, values = rig.diagnostics(lambda values: int(values["unusable"]) > before)
+    assert level == 1
+    assert "bytes, but only" in message
+    assert message == values["last_fault"]
     rig.show((40, 60))
 
 
@@ -349,6 +360,10 @@ def test_an_incompatible_camera_is_named_with_the_parameter_to_change(tmp_path):
         assert "set image_reliability:=best_effort" in message
         rig.diagnostics(lambda values: "nothing came on /own/image for" in values["message"], 10.0)
         assert "nothing came on /own/image for" in process.text()
+        rig.node.destroy_publisher(rig.camera)
+        rig.camera = rig.node.create_publisher(Image, "/own/image", 10)
+        rig.ready()
+        assert rig.diagnostics(lambda values: "best_effort" not in values["message"])[0] == 0  # the bad one is gone
         rig.restart(image_reliability="best_effort")
         rig.ready()
         assert rig.diagnostics(lambda values: True)[0] == 0

@@ -7,6 +7,7 @@ pytest.importorskip("deep_tracking_ros.msg", reason="the interfaces are not buil
 
 import subprocess
 import sys
+from pathlib import Path
 
 from rig import running
 
@@ -29,6 +30,18 @@ if sys.argv[1] == "destroyed":
 else:
     import os, signal
     os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+FORGETTING = """
+import rclpy
+from template_node import TemplatePipeline
+from deep_tracking_ros.ros.node import PipelineNode
+from rclpy.parameter import Parameter
+rclpy.init()
+node = PipelineNode(TemplatePipeline, parameter_overrides=[Parameter("model", value="template")])
+node.trigger_configure()
+node.trigger_activate()
+assert node.lifecycle_state == "active"
 """
 
 
@@ -61,3 +74,10 @@ def test_callers_that_do_not_wait_for_their_answer(tmp_path, way):
             subprocess.run([sys.executable, "-c", VANISHING, way], check=way == "destroyed", timeout=30)
             rig.show()
         assert rig.clear_targets().success
+
+
+def test_a_script_that_forgets_the_node_ends():
+    result = subprocess.run(
+        [sys.executable, "-c", FORGETTING], cwd=Path(__file__).parent, timeout=30, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
