@@ -65,8 +65,10 @@ def replay(
         port: input port of the frames.
         clock: ns; what a step costs is read from it.
         realtime: simulate a live run at this many times the recorded speed: a frame that arrives while the pipeline is
-            busy waits, and is dropped when a newer one arrives. None = every frame, one after the other.
-        latency: cost of every step in ns in place of the measured one, for a live run that is the same each time.
+            busy waits, and is dropped when a newer one arrives; setting a target keeps it busy too. None = every frame,
+            one after the other.
+        latency: cost of every step in ns in place of the measured one, for a live run that is the same each time;
+            setting a target then costs nothing.
 
     Yields:
         One `Step` per frame, in order.
@@ -81,8 +83,14 @@ def replay(
     free = 0  # ns of stream time at which the pipeline has nothing to do
     previous = 0
 
-    def process(frame: Frame) -> Step:
+    def occupy(stamp: int, cost: int) -> int:
+        """Give the pipeline work that arrives at ``stamp`` and takes ``cost`` ns; gives when it starts."""
         nonlocal free
+        start = max(free, stamp)
+        free = start + round(cost * (realtime or 0))
+        return start
+
+    def process(frame: Frame) -> Step:
         began = clock()
         outputs: tuple[Output, ...] = ()
         error = None
@@ -91,8 +99,7 @@ def replay(
         except InvalidImageError as invalid:
             error = invalid
         cost = clock() - began if latency is None else latency
-        start = max(free, frame.stamp)
-        free = start + round(cost * (realtime or 0))
+        start = occupy(frame.stamp, cost)
         age = round((start - frame.stamp) / realtime) + cost if realtime else cost
         return Step(frame, outputs, error=error, cost=cost, latency=age)
 
@@ -110,7 +117,9 @@ def replay(
             mailbox = None
         for target in [t for t in waiting if t.is_due(index, frame.stamp, first)]:
             waiting.remove(target)
+            began = clock()
             pipeline.command(replace(target.request, stamp=frame.stamp))
+            occupy(frame.stamp, clock() - began if latency is None else 0)
         if realtime is None:
             yield process(frame)
         else:

@@ -108,3 +108,22 @@ def test_a_bag_loop_in_a_live_run():
     steps = list(replay(make(), scene(5) + scene(5), realtime=1.0, latency=STEP))
     assert numbers(steps) == [0, 1, 2, 3, 4] * 2
     assert [step.outputs[0].item.epoch for step in steps] == [0] * 5 + [1] * 5
+
+
+def test_setting_a_target_costs_time_too():
+    """It takes 3 frames' time by the clock, and a step none: the next 3 frames wait or are dropped."""
+    now = 0
+
+    class Slow(SingleObjectPipeline):
+        def command(self, request):
+            nonlocal now
+            now += 3 * STEP + 1
+            return super().command(request)
+
+    pipeline = Slow(SingleObjectPipeline.Parameters(), TemplateTracker())
+    target = TimedTarget(SetTarget(box_at(44, 60)), index=2)
+    steps = list(replay(pipeline, scene(10), [target], realtime=1.0, clock=lambda: now))
+    assert numbers(steps) == [0, 1, 5, 6, 7, 8, 9]
+    (late,) = [s for s in steps if s.outputs and s.latency]
+    assert (late.frame.stamp, late.latency) == (T0 + 5 * STEP, 1)
+    np.testing.assert_array_equal(late.outputs[0].item.boxes[0].box, box_at(50, 60))

@@ -242,26 +242,28 @@ def test_a_worker_far_behind_processes_all_images_and_keeps_them():
     for i, item in enumerate(frames):
         (box,) = process(pipeline, item).boxes
         np.testing.assert_array_equal(box.box, box_at(40 + 2 * i, 60))
+        assert pipeline.buffer.frames() == tuple(frames)
     status = pipeline.status()
     assert (status["epoch"], status["late"], status["jumps"], status["frames"]) == (0, 0, 0, 20)
-    assert pipeline.buffer.frames() == tuple(frames)
     pipeline.command(SetTarget(box_at(40, 60), stamp=T0))
     for box in step(pipeline, frame(20, (80, 60))).boxes:
         np.testing.assert_array_equal(box.box, box_at(80, 60))
 
 
 def test_images_arrive_in_one_thread_and_are_processed_in_another():
-    pipeline, queue, results = make(), SimpleQueue(), []
+    pipeline, queue, results, kept = make(), SimpleQueue(), [], []
     pipeline.command(SetTarget(box_at(20, 60)))
 
     def work():
         while (item := queue.get()) is not None:
+            before = pipeline.buffer.frames()[-1]
             results.append(process(pipeline, item))
+            kept.append(frames.index(pipeline.buffer.frames()[-1]) >= frames.index(before))
             time.sleep(0.001)  # slower than they arrive
 
+    frames = [frame(i, (20 + i, 60)) for i in range(100)] + [frame(i, (20 + i, 60)) for i in range(50)]  # a bag loop
     worker = threading.Thread(target=work)
     worker.start()
-    frames = [frame(i, (20 + i, 60)) for i in range(100)] + [frame(i, (20 + i, 60)) for i in range(50)]  # a bag loop
     for item in frames:
         pipeline.remember("image", item)
         queue.put(item)
@@ -270,6 +272,7 @@ def test_images_arrive_in_one_thread_and_are_processed_in_another():
     assert [(r.epoch, r.stamp) for r in results] == [(i >= 100, f.stamp) for i, f in enumerate(frames)]
     for i, result in enumerate(results[:100]):
         np.testing.assert_array_equal(result.boxes[0].box, box_at(20 + i, 60))
+    assert all(kept)  # the newest image stays the newest
     assert pipeline.buffer.frames() == tuple(frames[100:])
 
 
