@@ -182,7 +182,7 @@ def read_parameters(kind: type[Pipeline], file: Path | None, assignments: Sequen
     `DataError`.
     """
     from deep_tracking_ros.errors import InvalidRequestError
-    from deep_tracking_ros.pipelines.parameters import declared, make_parameters
+    from deep_tracking_ros.parameters import declared, make_parameters
 
     known = {parameter.name: parameter for parameter in declared(kind.Parameters)}
     values = _parameter_file(file, kind.name, set(known)) if file else {}

@@ -13,8 +13,8 @@ import numpy as np
 from deep_tracking_ros.errors import InvalidRequestError
 from deep_tracking_ros.multi_object.parts.camera_motion import CameraMotion
 from deep_tracking_ros.multi_object.tracker import Boxes, MultiObjectTracker, Settings, Tracks
+from deep_tracking_ros.parameters import parameter
 from deep_tracking_ros.pipelines.frame_buffer import FrameBuffer, time_text
-from deep_tracking_ros.pipelines.parameters import parameter
 from deep_tracking_ros.pipelines.pipeline import Output, Pipeline, Reply
 from deep_tracking_ros.pipelines.time_keeper import Arrival, TimeKeeper, TimeRules
 from deep_tracking_ros.types import (

@@ -12,9 +12,9 @@ from deep_tracking_ros.errors import (
     TooManyTargetsError,
 )
 from deep_tracking_ros.inference.engine import Engine
+from deep_tracking_ros.parameters import parameter
 from deep_tracking_ros.pipelines.followed import image_size, predicted
 from deep_tracking_ros.pipelines.frame_buffer import FrameBuffer, time_text
-from deep_tracking_ros.pipelines.parameters import parameter
 from deep_tracking_ros.pipelines.pipeline import Output, Pipeline, Reply
 from deep_tracking_ros.pipelines.requests import ClearTargets, RemoveTarget, SetTarget
 from deep_tracking_ros.pipelines.states import Thresholds

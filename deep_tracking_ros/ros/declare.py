@@ -10,7 +10,7 @@ from rclpy.exceptions import InvalidParameterValueException
 from rclpy.node import Node
 
 from deep_tracking_ros.errors import InvalidRequestError
-from deep_tracking_ros.pipelines.parameters import Parameter, declared, make_parameters
+from deep_tracking_ros.parameters import Parameter, declared, make_parameters
 
 
 def descriptor(parameter: Parameter, read_only: bool = True) -> ParameterDescriptor:

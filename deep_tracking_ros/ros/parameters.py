@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from deep_tracking_ros.errors import InvalidRequestError
-from deep_tracking_ros.pipelines.parameters import Parameter, declared, make_parameters, parameter
+from deep_tracking_ros.parameters import Parameter, declared, make_parameters, parameter
 
 if TYPE_CHECKING:
     from rclpy.node import Node

@@ -13,7 +13,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 
 from deep_tracking_ros.errors import DataError, InvalidRequestError
-from deep_tracking_ros.pipelines.parameters import parameter
+from deep_tracking_ros.parameters import parameter
 from deep_tracking_ros.ros import bags
 from deep_tracking_ros.ros.declare import declare_parameters
 from deep_tracking_ros.ros.interfaces import message_class

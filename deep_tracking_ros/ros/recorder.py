@@ -11,7 +11,7 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from deep_tracking_ros.errors import InvalidRequestError
-from deep_tracking_ros.pipelines.parameters import parameter
+from deep_tracking_ros.parameters import parameter
 from deep_tracking_ros.ros import bags
 from deep_tracking_ros.ros.declare import declare_parameters
 from deep_tracking_ros.ros.interfaces import message_class

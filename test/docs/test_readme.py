@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from deep_tracking_ros.cli.main import VERBS
-from deep_tracking_ros.pipelines.parameters import declared
+from deep_tracking_ros.parameters import declared
 from deep_tracking_ros.pipelines.single_object import SingleObjectPipeline
 from deep_tracking_ros.ros.nodes import LAUNCHES
 from deep_tracking_ros.ros.parameters import NodeParameters

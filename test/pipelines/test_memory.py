@@ -8,7 +8,7 @@ import pytest
 
 from deep_tracking_ros.errors import InvalidImageError, StampNotBufferedError
 from deep_tracking_ros.models.card import ModelCard
-from deep_tracking_ros.pipelines.parameters import make_parameters
+from deep_tracking_ros.parameters import make_parameters
 from deep_tracking_ros.pipelines.requests import ClearTargets, RemoveTarget, SetTarget
 from deep_tracking_ros.pipelines.single_object import SingleObjectPipeline
 from deep_tracking_ros.single_object.tracker import Estimate, SingleObjectTracker, Target

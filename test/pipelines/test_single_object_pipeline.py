@@ -20,8 +20,8 @@ from deep_tracking_ros.errors import (
     TooManyTargetsError,
     UnknownTargetError,
 )
+from deep_tracking_ros.parameters import declared, make_parameters
 from deep_tracking_ros.pipelines import motion
-from deep_tracking_ros.pipelines.parameters import declared, make_parameters
 from deep_tracking_ros.pipelines.pipeline import Output
 from deep_tracking_ros.pipelines.registry import PIPELINES, find_pipeline
 from deep_tracking_ros.pipelines.requests import ClearTargets, RemoveTarget, SetTarget

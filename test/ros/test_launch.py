@@ -199,7 +199,7 @@ def test_the_multi_object_tracker_waits_for_detections(in_bags):
 
 
 def test_config_names_every_parameter_with_its_default():
-    from deep_tracking_ros.pipelines.parameters import declared
+    from deep_tracking_ros.parameters import declared
     from deep_tracking_ros.pipelines.registry import find_pipeline
     from deep_tracking_ros.ros.parameters import NodeParameters
 

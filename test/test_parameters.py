@@ -3,7 +3,7 @@ from dataclasses import dataclass
 import pytest
 
 from deep_tracking_ros.errors import InvalidRequestError
-from deep_tracking_ros.pipelines.parameters import declared, make_parameters, parameter
+from deep_tracking_ros.parameters import declared, make_parameters, parameter
 
 
 @dataclass(frozen=True)
