@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from deep_tracking_ros.errors import DataError
+from deep_tracking_ros.files import natural_order
 from deep_tracking_ros.types import FloatArray
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp")
@@ -282,7 +283,8 @@ def mask_to_box(mask: NDArray[np.bool_]) -> FloatArray:
 def _images(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGES and not path.name.startswith("."))
+    images = (path for path in folder.iterdir() if path.suffix.lower() in IMAGES and not path.name.startswith("."))
+    return natural_order(images)
 
 
 def _numbers(path: Path, widths: tuple[int, ...]) -> NDArray[np.float64]:

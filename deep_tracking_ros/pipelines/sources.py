@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deep_tracking_ros.errors import DataError, InvalidImageError
+from deep_tracking_ros.files import natural_order
 from deep_tracking_ros.types import Frame, nanoseconds
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".exr", ".jp2")
@@ -67,11 +67,7 @@ def image_files(path: str | Path) -> list[Path]:
         wanted = f"no file matches {folder}"
     if not files:
         raise DataError(wanted)
-    return sorted(files, key=lambda file: _natural(str(file)))
-
-
-def _natural(text: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text)]
+    return natural_order(files)
 
 
 def read_images(path: str | Path, fps: float = 30.0) -> Iterator[Frame]:

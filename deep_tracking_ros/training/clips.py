@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deep_tracking_ros.errors import DataError
+from deep_tracking_ros.files import natural_order
 from deep_tracking_ros.training.pictures import SUFFIXES, ImageCache
 from deep_tracking_ros.training.views import TargetView
 from deep_tracking_ros.types import FloatArray
@@ -74,8 +75,8 @@ def _videos(index: Path) -> dict[str, str]:
 
 
 def _read_clip(folder: Path, video: str) -> Clip:
-    frames = tuple(sorted(p for p in (folder / "img").glob("*") if p.suffix.lower() in SUFFIXES))
-    masks = tuple(sorted((folder / "mask").glob("*.png")))
+    frames = tuple(natural_order(p for p in (folder / "img").glob("*") if p.suffix.lower() in SUFFIXES))
+    masks = tuple(natural_order((folder / "mask").glob("*.png")))
     try:
         boxes = np.loadtxt(folder / "boxes.txt", delimiter=",", ndmin=2, dtype=np.float32).reshape(-1, 4)
     except ValueError as error:

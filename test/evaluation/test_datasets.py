@@ -43,6 +43,13 @@ def test_otb_rectangles_are_one_based(tmp_path, separator):
     assert sequence.image(2).mean() == pytest.approx(20, abs=1)
 
 
+def test_images_are_taken_in_the_order_of_their_numbers(tmp_path):
+    write_images(tmp_path / "Cup" / "img", 11, digits=1)
+    (tmp_path / "Cup" / "groundtruth_rect.txt").write_text("1,1,4,4\n" * 11)
+    (sequence,) = find_sequences(tmp_path)
+    assert [int(path.stem) for path in sequence.frames] == list(range(1, 12))
+
+
 def test_first_pixel_covers_half_a_pixel_to_each_side():
     # the whole image, written by a data set that calls its first pixel 1 and by one that calls it 0
     whole = [-0.5, -0.5, WIDTH - 0.5, HEIGHT - 0.5]
