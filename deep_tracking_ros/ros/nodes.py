@@ -14,7 +14,7 @@ from deep_tracking_ros.errors import DataError, DeepTrackingError, InvalidReques
 from deep_tracking_ros.ros.interfaces import PACKAGE, share_file
 
 SWITCH = ("true", "false")
-CAMERA = "/camera/image"
+CAMERA = "/camera/image"  # topic of images where none is given
 
 
 @dataclass(frozen=True)
@@ -97,14 +97,6 @@ NODES = {
         NodeDescription("bag_recorder", "deep_tracking_ros.ros.recorder:BagRecorder"),
     )
 }
-
-_IMAGE = Argument(
-    "image",
-    "",
-    f"topic of the images, compressed ones at this name + /compressed; empty = that of the bag, or {CAMERA}",
-    role="topic",
-)
-CAMERA = "/camera/image"  # topic of images where none is given
 
 # An argument that is empty is not passed on: the params file, or a launch file that includes ours, has the word.
 _IMAGES = (

@@ -37,7 +37,7 @@ class PlayerParameters:
         0.0, "wait at most this long until each topic, or wait_topic, has a subscriber; 0 = start at once", unit="s"
     )
     subscribers: int = parameter(1, "how many subscribers to wait for", minimum=1, maximum=1000)
-    wait_topic: str = parameter("", "the one topic to wait for; empty = all that are played")
+    wait_topic: str = parameter("", "the one topic to wait for, or that + /compressed; empty = all that are played")
 
 
 class BagPlayer(Node):
@@ -119,14 +119,16 @@ class BagPlayer(Node):
 
     def _wait_for_subscribers(self) -> None:
         p = self.parameters
-        names = [p.wait_topic] if p.wait_topic else list(self.bag_publishers)
-        if missing := [n for n in names if n not in self.bag_publishers]:
-            raise DataError(f"wait_topic {missing[0]} is not played; the bag has {self.bag.listing()}")
+        names, enough = list(self.bag_publishers), all
+        if p.wait_topic:  # images may be taken raw or compressed: it is for the subscriber to say
+            names, enough = [n for n in names if n in (p.wait_topic, f"{p.wait_topic}/compressed")], any
+        if not names:
+            raise DataError(f"wait_topic {p.wait_topic} is not played; the bag has {self.bag.listing()}")
         deadline = time.monotonic() + p.wait_for_subscribers
-        while waiting := [n for n in names if self.bag_publishers[n].get_subscription_count() < p.subscribers]:
+        while not enough(self.bag_publishers[n].get_subscription_count() >= p.subscribers for n in names):
             if time.monotonic() > deadline:
                 if p.wait_for_subscribers:
-                    self.get_logger().warning(f"too few subscribers of {', '.join(waiting)}; playing all the same")
+                    self.get_logger().warning(f"too few subscribers of {', '.join(names)}; playing all the same")
                 return
             self._publish_clock(self.start)
             self.executor_.spin_once(timeout_sec=0.05)

@@ -21,8 +21,9 @@ main(sys.argv.pop(1))
 
 
 def command(node: NodeStart, extra: Sequence[str] = ()) -> list[str]:
-    """The command line of a node."""
-    return [sys.executable, "-u", "-c", _CODE, node.executable, *node.ros_arguments(), *extra]
+    """The command line of a node; ``extra`` arguments win over ours."""
+    # of two remappings the first holds, of two parameters the last
+    return [sys.executable, "-u", "-c", _CODE, node.executable, *extra, *node.ros_arguments(), *extra]
 
 
 class Processes:
@@ -88,7 +89,10 @@ def _copy(source: IO[str] | None, name: str, output: IO[str]) -> None:
 
 
 def run(nodes: Sequence[NodeStart], extra: Sequence[str] = ()) -> int:
-    """Start nodes and stay until all have ended, one fails or the user interrupts; gives the exit status."""
+    """Start nodes and stay until all have ended, one fails or the user interrupts; gives the exit status.
+
+    ``extra`` arguments go to the first node: that of the pipeline, beside which a player may run.
+    """
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -97,8 +101,8 @@ def run(nodes: Sequence[NodeStart], extra: Sequence[str] = ()) -> int:
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         with Processes() as processes:
-            for node in nodes:
-                processes.start(node, extra)
+            for number, node in enumerate(nodes):
+                processes.start(node, () if number else extra)
             return processes.wait()
     except KeyboardInterrupt:
         return 0

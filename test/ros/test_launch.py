@@ -71,7 +71,8 @@ def stock_names(monkeypatch):
             self.value = value_type(value)
 
     contents = {
-        "launch": {"LaunchDescription": lambda entities: entities},
+        "launch": {},
+        "launch.launch_description": {"LaunchDescription": lambda entities: entities},
         "launch.actions": {n: action(n) for n in ("DeclareLaunchArgument", "OpaqueFunction", "Shutdown")},
         "launch.substitutions": {"LaunchConfiguration": LaunchConfiguration},
         "launch_ros": {},
@@ -82,6 +83,7 @@ def stock_names(monkeypatch):
         module = ModuleType(name)
         vars(module).update(values)
         monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.delitem(sys.modules, "deep_tracking_ros.ros.launching", raising=False)
 
 
 def evaluated(value):
