@@ -41,13 +41,10 @@ class SiamFCTracking:
     """Run-time settings; the values that a model was measured with are in its card."""
 
     window: float = 0.3  # weight of the cosine window, 0 to 1
-    scale_penalty: float = 1.0  # what a change of scale by one step costs, as a logit
+    scale_penalty: float = 0.3  # what a change of scale by one step costs, as a logit
     scale_rate: float = 1.0  # share of a measured change of size that is taken on
     reach: int = 1  # cells around the peak that its place is averaged over
-    sure: float = 2.0  # presence, a logit, below which size and kernels stay as they are
-    recent: float = 0.0  # share of the mean of recent pictures in the kernels, the rest is the first picture; 0 to 1
-    recent_rate: float = 0.2  # weight of a new picture in that mean
-    recent_every: int = 4  # frames between the pictures that go into it
+    sure: float = 2.0  # presence, a logit, below which the size stays as it is
 
     @classmethod
     def from_card(cls, values: dict[str, Any]) -> SiamFCTracking:
@@ -63,10 +60,7 @@ class SiamFCTarget(Target):
     """A target and its kernels."""
 
     shape: FloatArray  # (2,) width and height of the target in its exemplar crop, px
-    first: FloatArray  # (9, h, w, C) kernels of the picture it was started on
-    recent: FloatArray  # mean of the kernels of later pictures
-    kernels: FloatArray  # what the search region is compared with
-    frames: int = 0
+    kernels: FloatArray  # (9, h, w, C)
 
 
 def networks(model: Model) -> tuple[Network, Network]:
@@ -136,11 +130,11 @@ class SiamFCTracker(SingleObjectTracker):
         inside = [check_box(box, width, height, self.smallest) for box in np.asarray(boxes, np.float32).reshape(-1, 4)]
         if not inside:
             return []
-        cut = np.stack(inside)
-        zoom = self.exemplar_side / context_side(cut, CONTEXT)
-        shapes = np.asarray(xyxy_to_cxcywh(cut)[:, 2:] * zoom[:, None], np.float32)
-        kernels = self._kernels(image, cut, shapes)
-        return [SiamFCTarget(b, shape, k, k, k) for b, shape, k in zip(cut, shapes, kernels, strict=True)]
+        states, sides = xyxy_to_cxcywh(np.stack(inside)), context_side(np.stack(inside), CONTEXT)
+        crops = crop(image, states[:, :2], sides, self.exemplar_side)
+        shapes = np.asarray(states[:, 2:] * (self.exemplar_side / sides)[:, None], np.float32)
+        (kernels,) = self._batches(self.engines[0], crops=crops, sizes=shapes)
+        return [SiamFCTarget(*one) for one in zip(inside, shapes, kernels, strict=True)]
 
     def track(self, image: NDArray[np.uint8], targets: Sequence[Target]) -> list[Estimate]:
         if not targets:
@@ -153,37 +147,16 @@ class SiamFCTracker(SingleObjectTracker):
         crops = crop(image, states[:, :2], self.search_side / zoom, self.search_side)
         kernels = np.stack([target.kernels for target in ours])
         responses, presence = self._batches(self.engines[1], crops=crops, kernels=kernels)
-        estimates, sure = [], []
+        estimates = []
         for target, state, scaled, response, present in zip(ours, states, zoom, responses, presence, strict=True):
             shift, scale, raw = self.peak(response, present)
             state = state.copy()
             state[:2] += shift / scaled
             if raw >= self.settings.sure:
-                sure.append(target)
                 state[2:] *= np.exp(self.settings.scale_rate * scale)
             target.box = self._kept(state, image.shape[1], image.shape[0])
             estimates.append(Estimate(target.box, float(self.calibration(raw))))
-        self._refresh(image, sure)
         return estimates
-
-    def _kernels(self, image: NDArray[np.uint8], boxes: FloatArray, shapes: FloatArray) -> FloatArray:
-        """(N, 9, h, w, C) kernels of what is in the boxes (N, 4) of an image, shown (N, 2) wide and high."""
-        states = xyxy_to_cxcywh(boxes)
-        crops = crop(image, states[:, :2], states[:, 2:] * (self.exemplar_side / shapes), self.exemplar_side)
-        (kernels,) = self._batches(self.engines[0], crops=crops, sizes=shapes)
-        return kernels
-
-    def _refresh(self, image: NDArray[np.uint8], targets: Sequence[SiamFCTarget]) -> None:
-        """Let the kernels of targets whose place is sure follow how they look now, every few frames of each."""
-        s = self.settings
-        for target in targets:
-            target.frames += 1
-        due = [target for target in targets if s.recent > 0 and target.frames % s.recent_every == 0]
-        if due:
-            boxes, shapes = np.stack([t.box for t in due]), np.stack([t.shape for t in due])
-            for target, kernels in zip(due, self._kernels(image, boxes, shapes), strict=True):
-                target.recent = target.recent + np.float32(s.recent_rate) * (kernels - target.recent)
-                target.kernels = target.first + np.float32(s.recent) * (target.recent - target.first)
 
     def peak(self, response: FloatArray, presence: FloatArray) -> tuple[FloatArray, FloatArray, float]:
         """Where the target is in its search crop.

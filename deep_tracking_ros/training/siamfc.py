@@ -35,7 +35,6 @@ SEARCH = 224
 """Side of the search crops in training, px: a little larger than in tracking, more background to tell apart."""
 GRID: Mapping[str, tuple[float, ...]] = {
     "scale_rate": (1.0, 0.7),
-    "recent": (0.0, 0.5),
     "scale_penalty": (0.3, 1.0),
     "window": (0.3, 0.45),
 }
