@@ -41,7 +41,7 @@ def process(
     json: Path = typer.Option(None, help="Write the closing figures to this file."),
     assign: list[str] = typer.Option([], "--set", help="A parameter of the pipeline as name=value."),
     params: Path = typer.Option(None, help="YAML file of parameters, plain or as ROS nodes take it."),
-    topic: str = typer.Option(None, help="Topic of the images, where a bag has several."),
+    topic: str = typer.Option(None, help="Topic of the input, where a bag has several."),
     transport: str = typer.Option("auto", help="raw, compressed or auto: which images of a bag to take."),
     fps: float = typer.Option(30.0, help="Frames per second of a folder of images.", min=0.001, max=10000),
     start: float = typer.Option(0.0, help="Begin this many seconds after the first frame.", min=0.0),
@@ -66,11 +66,17 @@ def process(
     from deep_tracking_ros.pipelines.registry import find_pipeline
     from deep_tracking_ros.pipelines.replay import replay
     from deep_tracking_ros.pipelines.sources import cut
-    from deep_tracking_ros.types import nanoseconds
+    from deep_tracking_ros.types import Frame, nanoseconds
 
     kind = find_pipeline(pipeline)
     chosen = [parse_target(text) for text in target] + (_targets_of_file(targets) if targets else [])
-    frames, length = open_source(source, topic, transport, fps)
+    port, item = next(iter(kind.inputs.items()))
+    if item is Frame:
+        frames, length = open_source(source, topic, transport, fps)
+    elif draw or mp4:
+        raise InvalidRequestError(f"{kind.name} takes {item.__name__}, not images: there is nothing to draw on")
+    else:
+        frames, length = open_items(source, item, topic)
     frames = cut(frames, start, end)
     if draw:
         frames, drawn = _draw_target(frames)
@@ -82,7 +88,13 @@ def process(
     machine = kind.make(read_parameters(kind, params, assign), lambda line: typer.echo(line, err=True))
     cost = None if latency_ms is None else nanoseconds(latency_ms / 1000)
     steps = replay(
-        machine, frames, chosen, clock=time.perf_counter_ns, realtime=rate if realtime else None, latency=cost
+        machine,
+        frames,
+        chosen,
+        port=port,
+        clock=time.perf_counter_ns,
+        realtime=rate if realtime else None,
+        latency=cost,
     )
     with ExitStack() as stack:
         stack.callback(machine.close)
@@ -172,6 +184,13 @@ def open_source(
     if path.is_dir() or re.search(r"[*?\[]", source) or path.suffix.lower() in sources.IMAGE_SUFFIXES:
         return sources.read_images(path, fps), len(sources.image_files(path))
     return sources.read_video(path), sources.video_length(path)
+
+
+def open_items(source: str, item: type, topic: str | None = None) -> tuple[Iterator[Any], int | None]:
+    """Results of another node in a bag, as a pipeline takes that is not fed with images. Raises `DataError`."""
+    from deep_tracking_ros.ros import bags
+
+    return bags.read_items(source, item, topic), None
 
 
 def read_parameters(kind: type[Pipeline], file: Path | None, assignments: Sequence[str]) -> Any:

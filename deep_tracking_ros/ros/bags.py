@@ -132,6 +132,25 @@ def read_frames(path: str | Path, topic: str | None = None, transport: str = "au
         yield images.frame(parse(message.data))
 
 
+def read_items(path: str | Path, kind: type, topic: str | None = None) -> Iterator[Any]:
+    """The messages of a bag that hold a dataclass of the house, such as `Detections`, as such.
+
+    ``topic`` may be left out where the bag has one of that type. Raises `DataError` for a wrong or ambiguous topic,
+    with the right ones.
+    """
+    from deep_tracking_ros.ros import interfaces
+    from deep_tracking_ros.ros.messages import CONVERTERS
+
+    converter = CONVERTERS[kind]
+    bag = describe(path)
+    found = [t for t in bag.topics if t.type == converter.type and topic in (None, t.name)]
+    if len(found) != 1:
+        which = f"topic {topic} is none" if topic else f"{len(found)} topics are, name one" if found else "no topic is"
+        raise DataError(f"{path}: {which} of type {converter.type}; all topics: {bag.listing()}")
+    for message in read_messages(path, [found[0].name]):
+        yield converter.read(interfaces.deserialize(message.data, converter.type))
+
+
 class _Cdr:
     """Reads the few primitive types that image messages are made of."""
 
