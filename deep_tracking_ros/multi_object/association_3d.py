@@ -12,6 +12,9 @@ from deep_tracking_ros.multi_object.parts.assignment import SMALL, Indices, assi
 COSTS = {"giou": lambda a, b: 1 - giou(a, b), "iou": lambda a, b: 1 - iou(a, b), "distance": centre_distance}
 """What a pair costs: 0 for equal boxes; up to 2 (giou), up to 1 (iou), or metres."""
 
+BLOCK = 64
+"""So many new boxes are compared with each other at once."""
+
 
 def associate(
     tracks: Array,
@@ -64,31 +67,38 @@ def take_cheapest(rows: Indices, columns: Indices, costs: Array, shape: tuple[in
     return np.concatenate(taken) if taken else np.zeros((0, 2), np.intp)
 
 
-def overlapping(boxes: Array, others: Array, limit: float) -> NDArray[np.bool_]:
-    """(N,) whether each box overlaps any of the others by at least this IoU."""
+def overlapping(boxes: Array, kinds: Indices, others: Array, other_kinds: Indices, limit: float) -> NDArray[np.bool_]:
+    """(N,) whether each box overlaps any of the others of its kind by at least this IoU."""
+    found: NDArray[np.bool_] = np.zeros(len(boxes), bool)
     if len(boxes) == 0 or len(others) == 0:
-        return np.zeros(len(boxes), bool)
+        return found
     reach = np.hypot(boxes[:, 3], boxes[:, 4]).max() + np.hypot(others[:, 3], others[:, 4]).max()
     rows, columns = _near(boxes, others, reach / 2)
-    found: NDArray[np.bool_] = np.zeros(len(boxes), bool)
+    same = kinds[rows] == other_kinds[columns]
+    rows, columns = rows[same], columns[same]
     found[rows[iou(boxes[rows], others[columns]) >= limit]] = True
     return found
 
 
-def distinct(boxes: Array, limit: float) -> NDArray[np.bool_]:
-    """(N,) what is left of boxes in order of merit when each takes the place of those it overlaps by ``limit``."""
-    keep: NDArray[np.bool_] = np.ones(len(boxes), bool)
-    if len(boxes) < 2:
-        return keep
-    rows, columns = _near(boxes, boxes, float(np.hypot(boxes[:, 3], boxes[:, 4]).max()))
-    later = rows < columns
-    rows, columns = rows[later], columns[later]
-    close = iou(boxes[rows], boxes[columns]) >= limit
-    rows, columns = rows[close], columns[close]
-    for row in np.unique(rows):  # few: only boxes that overlap another
-        if keep[row]:
-            keep[columns[rows == row]] = False
-    return keep
+def distinct(boxes: Array, kinds: Indices, limit: float) -> Indices:
+    """Rows that are left of boxes in order of merit, when each takes the place of those of its kind it overlaps.
+
+    Goes by blocks, so that memory does not grow with the square of a pile of boxes on one spot.
+    """
+    kept: list[Indices] = []
+    left = np.arange(len(boxes))
+    while len(left):
+        block, left = left[:BLOCK], left[BLOCK:]
+        overlap = iou(boxes[block, None], boxes[block]) >= limit
+        overlap &= kinds[block, None] == kinds[block]
+        alive: NDArray[np.bool_] = np.ones(len(block), bool)
+        for row in np.flatnonzero(np.triu(overlap, 1).any(1)):
+            if alive[row]:
+                alive[row + 1 :] &= ~overlap[row, row + 1 :]
+        best = block[alive]
+        kept.append(best)
+        left = left[~overlapping(boxes[left], kinds[left], boxes[best], kinds[best], limit)]
+    return np.concatenate(kept) if kept else left
 
 
 def _near(first: Array, second: Array, gate: float) -> tuple[Indices, Indices]:

@@ -40,7 +40,7 @@ class Tracker3DParameters:
     gate: float = 5.0  # m, and no further than this apart
     greedy: bool = False  # cheapest pair first, instead of the best assignment
     birth_score: float = 0.5  # probability of a detection from which it starts a track
-    birth_overlap: float = 0.1  # IoU with a track at which it does not
+    birth_overlap: float = 0.1  # IoU with a track of its class at which it does not
     confirm_score: float = 0.8  # score from which a track is CONFIRMED
     gain: float = 0.3  # how far the log-odds of a track move towards those of its detection, from 0 at first
     fade: float = 5.0  # 1/s, how fast the log-odds of an unseen track fall
@@ -189,9 +189,9 @@ class Tracker3D:
         self._see(pairs[:, 0], boxes[pairs[:, 1]], scores[pairs[:, 1]], rows[pairs[:, 1]], stamp)
         free: NDArray[np.bool_] = scores >= p.birth_score
         free[pairs[:, 1]] = False
-        free[free] = ~overlapping(boxes[free], tracks.belief.mean[:, :BOX], p.birth_overlap)
+        free[free] = ~overlapping(boxes[free], kinds[free], tracks.belief.mean[:, :BOX], tracks.kind, p.birth_overlap)
         new = np.flatnonzero(free)
-        new = new[distinct(boxes[new], p.birth_overlap)]
+        new = new[distinct(boxes[new], kinds[new], p.birth_overlap)]
         unseen = (stamp - tracks.seen) / 1e9
         tracks.odds[unseen > 0] -= p.fade * dt
         tracks.keep((probability(tracks.odds) >= p.death_score) & (unseen <= p.max_unseen))

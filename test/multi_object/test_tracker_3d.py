@@ -287,8 +287,25 @@ def test_costs_and_overlaps():
     a, b = traffic(2, 1)[0]
     assert COSTS["giou"](a, b) == pytest.approx(1 - giou(a, b))
     near = np.add(a, [1, 0, 0, 0, 0, 0, 0])
-    assert overlapping(np.stack([near, b]), a[None], 0.1).tolist() == [True, False]
-    assert distinct(np.stack([a, near, b, b]), 0.1).tolist() == [True, False, True, False]
+    one, two = np.array([0, 0]), np.array([0])
+    assert overlapping(np.stack([near, b]), one, a[None], two, 0.1).tolist() == [True, False]
+    assert overlapping(np.stack([near, b]), one, a[None], two + 1, 0.1).tolist() == [False, False]
+    assert distinct(np.stack([a, near, b, b]), np.zeros(4, int), 0.1).tolist() == [0, 2]
+    assert distinct(np.stack([a, near, b, b]), np.array([0, 1, 0, 0]), 0.1).tolist() == [0, 1, 2]
+
+
+@few
+@given(st.integers(0, 10**6))
+def test_distinct_agrees_with_the_plain_loop(seed):
+    random = np.random.default_rng(seed)
+    boxes = np.tile([0, 0, 0, 4.2, 1.8, 1.5, 0.0], (150, 1))
+    boxes[:, :2] = random.uniform(0, 40, (150, 2))
+    kinds, kept = random.integers(0, 2, 150), []
+    rivals = (iou(boxes[:, None], boxes) >= 0.1) & (kinds[:, None] == kinds)
+    for row in range(150):
+        if not rivals[row, kept].any():
+            kept.append(row)
+    assert distinct(boxes, kinds, 0.1).tolist() == kept
 
 
 def test_cost_grows_about_linearly_with_the_number_of_objects():
