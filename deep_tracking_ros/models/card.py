@@ -6,11 +6,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
-from deep_tracking_ros.errors import ModelError
+from deep_tracking_ros.errors import InvalidRequestError, ModelError
+from deep_tracking_ros.parameters import make_parameters
+
+Settings = TypeVar("Settings")
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,17 @@ class ModelCard:
             if wrong := _fault(key, value):
                 raise ModelError(f"{key} of the model card {path} {wrong}")
         return cls(**values)
+
+    def settings(self, kind: type[Settings]) -> Settings:
+        """``tracking`` as the dataclass of an architecture, whose fields are made with `parameters.parameter`.
+
+        Raises `ModelError` for a key that is not known, or a value of another type or out of its range.
+        """
+        try:
+            made: Settings = make_parameters(kind, self.tracking)
+        except InvalidRequestError as error:
+            raise ModelError(f"tracking in the card of model {self.name!r}: {error}") from error
+        return made
 
     def save(self, path: Path) -> None:
         """Write a card; what is empty is left out."""

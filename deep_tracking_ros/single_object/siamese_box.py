@@ -107,7 +107,7 @@ class SiameseBoxTracker(SingleObjectTracker):
     def __init__(self, model: Model, make: Callable[[Network], Engine]) -> None:
         self.card = model.card
         self.parameters = p = SiameseBoxParameters.from_card(model.card.parameters)
-        self.settings = SelectionSettings.from_card(model.card.tracking)
+        self.settings = model.card.settings(SelectionSettings)
         self.calibration = Calibration.from_card(model.card.calibration)
         self.engines = tuple(make(network) for network in networks(model))
         self.grid = cell_grid(p.cells, p.stride, p.origin)
@@ -128,7 +128,8 @@ class SiameseBoxTracker(SingleObjectTracker):
             return []
         ours = [cast(SiameseBoxTarget, target) for target in targets]
         p = self.parameters
-        last = xyxy_to_cxcywh(np.stack([target.box for target in ours]))
+        before = np.stack([target.box for target in ours])
+        last = xyxy_to_cxcywh(before)
         centres, sides = whole_windows(last[:, :2], self._template_sides(last) * np.float32(p.search_scale))
         crops = crop(image, centres, sides, p.search_size)
         features = np.stack([target.features for target in ours])
@@ -143,7 +144,11 @@ class SiameseBoxTracker(SingleObjectTracker):
         # The place is believed at once, the size only slowly.
         found[:, 2:] = last[:, 2:] + rate[:, None] * (found[:, 2:] - last[:, 2:])
         kept = self._kept(found, image.shape[1], image.shape[0])
-        scores = self.calibration(at_cell(logits, cell))
+        raw = at_cell(logits, cell)
+        scores = self.calibration(raw)
+        # A box that is not finite would be searched for ever after: the target stays where it was.
+        bad = ~(np.isfinite(found).all(1) & np.isfinite(raw))
+        kept[bad], scores[bad] = before[bad], 0
         for target, box in zip(ours, kept, strict=True):
             target.box = box
         return [Estimate(box, float(score)) for box, score in zip(kept, scores, strict=True)]

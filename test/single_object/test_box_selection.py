@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deep_tracking_ros.errors import ModelError
+from deep_tracking_ros.models.card import ModelCard
 from deep_tracking_ros.single_object.parts.box_selection import (
     SelectionSettings,
     at_cell,
@@ -12,6 +13,10 @@ from deep_tracking_ros.single_object.parts.box_selection import (
     decode_ltrb,
     select,
 )
+
+
+def card(tracking):
+    return ModelCard("m", "single_object", "siamese_box", tracking=tracking)
 
 
 def boxes_of(widths, heights):
@@ -99,6 +104,12 @@ def test_any_maps_give_a_cell_and_a_rate_within_bounds(seed, batch, influence, p
 
 
 def test_settings_of_a_card_are_checked():
-    assert SelectionSettings.from_card({"penalty": 0.2}).penalty == 0.2
-    with pytest.raises(ModelError, match="penalties"):
-        SelectionSettings.from_card({"penalties": 0.2})
+    assert card({"penalty": 0.2}).settings(SelectionSettings).penalty == 0.2
+    for wrong, words in (
+        ({"penalties": 0.2}, "card of model 'm': .*'penalties'.*known are penalty, size_rate, window_influence"),
+        ({"penalty": "a"}, "penalty is 'a', it must be a float"),
+        ({"size_rate": 7.0}, "size_rate is 7.0, it must be from 0 to 1"),
+        ({"window_influence": float("nan")}, "window_influence is nan"),
+    ):
+        with pytest.raises(ModelError, match=words):
+            card(wrong).settings(SelectionSettings)

@@ -7,11 +7,12 @@ from small_siamese import save_pair
 
 from deep_tracking_ros.errors import InvalidBoxError, ModelError, OutsideImageError
 from deep_tracking_ros.geometry.boxes import cxcywh_to_xyxy, iou
+from deep_tracking_ros.inference.onnx_backend import OnnxEngine
 from deep_tracking_ros.models.store import Model
 from deep_tracking_ros.single_object.golden import check_golden
 from deep_tracking_ros.single_object.importing import import_public
 from deep_tracking_ros.single_object.registry import make_tracker, networks
-from deep_tracking_ros.single_object.siamese_box import BATCH, SiameseBoxParameters
+from deep_tracking_ros.single_object.siamese_box import BATCH, SiameseBoxParameters, SiameseBoxTracker
 
 SIZE = 32
 GREY, COLOURS = (110, 120, 100), ((20, 30, 230), (230, 60, 20), (30, 220, 40))
@@ -129,3 +130,34 @@ def test_parameters_of_a_card_are_checked(model):
     for wrong in ({**values, "stride": "wide"}, {**values, "colour": 1}, {"stride": 16.0}, {**values, "feature": [48]}):
         with pytest.raises(ModelError, match="siamese_box"):
             SiameseBoxParameters.from_card(wrong)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("output", ["logits", "distances"])
+def test_one_output_that_is_not_finite_costs_one_frame(model, output, value):
+    """The target keeps its box with score 0 and is found again on the next image; its neighbour does not notice."""
+    spoil = []
+
+    class Spoilt(OnnxEngine):
+        def run(self, arrays):
+            outputs = super().run(arrays)
+            if spoil and output in outputs:
+                outputs[output][0] = value
+            return outputs
+
+    tracker = SiameseBoxTracker(model, lambda network: Spoilt(network, threads=1))
+    centres = np.array([[80, 60], [220, 80]])
+    targets = tracker.start(scene(centres), truth(centres))
+    tracker.track(scene(centres), targets)
+    box = targets[0].box.copy()
+    spoil.append(True)
+    bad, good = tracker.track(scene(centres), targets)
+    np.testing.assert_array_equal(bad.box, box)
+    np.testing.assert_array_equal(targets[0].box, box)
+    assert bad.score == 0
+    assert good.score > 0
+    assert iou(good.box, truth(centres)[1]) > 0.4
+    spoil.clear()
+    again = tracker.track(scene(centres), targets)[0]
+    assert again.score > 0
+    assert iou(again.box, truth(centres)[0]) > 0.4

@@ -7,14 +7,12 @@ batch of targets at once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deep_tracking_ros.errors import ModelError
+from deep_tracking_ros.parameters import parameter
 from deep_tracking_ros.types import FloatArray
 
 
@@ -22,17 +20,9 @@ from deep_tracking_ros.types import FloatArray
 class SelectionSettings:
     """How the best cell is chosen; measured values stand in the model's card."""
 
-    window_influence: float = 0.42  # share of the cosine window in the score, 0 to 1
-    penalty: float = 0.12  # strength of the penalty on change of scale and ratio
-    size_rate: float = 0.3  # how far the size follows the network at a score of 1, 0 to 1
-
-    @classmethod
-    def from_card(cls, values: Mapping[str, Any]) -> SelectionSettings:
-        """Raises `ModelError` for a key that is not known."""
-        known = [f.name for f in fields(cls)]
-        if unknown := sorted(set(values) - set(known)):
-            raise ModelError(f"tracking of the model card has unknown keys {unknown}; known are {known}")
-        return cls(**{key: float(value) for key, value in values.items()})
+    window_influence: float = parameter(0.42, "Share of the cosine window in the score.", minimum=0, maximum=1)
+    penalty: float = parameter(0.12, "Strength of the penalty on change of scale and ratio.", minimum=0, maximum=10)
+    size_rate: float = parameter(0.3, "How far the size follows the network at a score of 1.", minimum=0, maximum=1)
 
 
 def cell_grid(cells: int, stride: float, origin: float) -> FloatArray:
