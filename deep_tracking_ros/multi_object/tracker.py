@@ -36,6 +36,8 @@ APPEARANCE_OVERLAP = 0.5
 """Nor do those of boxes that overlap less; as in BoT-SORT."""
 APPEARANCE_MEMORY = 0.9
 """Share of the old in the moving average of embeddings."""
+STATES = np.array([State.TENTATIVE, State.CONFIRMED], np.uint8)
+"""Of tracks that were seen, by whether they are confirmed."""
 TIE_BREAK = np.sqrt([2.0, 3.0, 5.0, 7.0])
 """Weights by which boxes of equal score are ordered: no two different boxes have the same sum."""
 
@@ -143,7 +145,7 @@ class MultiObjectTracker:
 
         unmatched = found.scores >= settings.start_score
         unmatched[columns] = False
-        fresh = np.flatnonzero(unmatched)
+        fresh = unmatched.nonzero()[0]
         if len(fresh):
             fresh = _without_duplicates(fresh, columns, found, settings.duplicate_overlap)
         limit = stamp - nanoseconds(settings.memory)
@@ -175,7 +177,7 @@ def _in_order(found: Boxes, low_score: float) -> tuple[Boxes, Array]:
     kinds = np.asarray(found.kinds, np.intp)
     sides = boxes[:, 2:] - boxes[:, :2]
     usable = (scores >= low_score) & (sides > 0).all(1) & (sides.sum(1) < np.inf)  # false for nan
-    index = np.flatnonzero(usable)
+    index = usable.nonzero()[0]  # a third of the time of flatnonzero
     index = index[np.lexsort((boxes[index] @ TIE_BREAK + kinds[index], -scores[index]))]
     boxes, sides = boxes[index], sides[index]
     places = np.concatenate([boxes[:, :2] + sides / 2, sides], 1).T
@@ -206,7 +208,7 @@ def _associate(tracks: _Rows, found: Boxes, places: Array, settings: Settings) -
     free = np.ones(shape[0], bool)
 
     def match(admitted: Flags, cost: Array, limit: float) -> None:
-        chosen = np.flatnonzero(admitted)
+        chosen = admitted.nonzero()[0]
         if len(chosen):
             pairs = assign_pairs(row[chosen], column[chosen], cost[chosen], shape, limit)
             track_of[pairs[:, 1]] = pairs[:, 0]
@@ -218,7 +220,7 @@ def _associate(tracks: _Rows, found: Boxes, places: Array, settings: Settings) -
     match(recent & ~high & (overlap > settings.low_overlap), 1 - overlap, 1 - settings.low_overlap)
     left = high & ~confirmed & (track_of[column] < 0)
     match(left & (likeness > settings.tentative_overlap), cost, 1 - settings.tentative_overlap + bonus)
-    columns = np.flatnonzero(track_of >= 0)
+    columns = (track_of >= 0).nonzero()[0]
     return track_of[columns], columns
 
 
@@ -262,7 +264,7 @@ def _warp(tracks: _Rows, matrix: Array) -> None:
 def _update(tracks: _Rows, rows: Indices, places: Array, scores: Array, stamp: int, noise: Noise) -> None:
     """Take the boxes (4, K) cx, cy, w, h that were found of tracks ``rows``; count what was missed."""
     counts, belief = tracks.counts[:, rows], tracks.belief[:, rows]
-    back = np.flatnonzero(counts[3])
+    back = counts[3].nonzero()[0]
     if len(back):
         belief[:, back] = _mend(tracks, rows[back], places[:, back], stamp, noise)
     belief = kalman.update(belief, places, noise)
@@ -331,7 +333,7 @@ def _joined(first: _Rows, second: _Rows) -> _Rows:
 
 def _snapshot(tracks: _Rows, stamp: int, settings: Settings) -> Tracks:
     unseen = (stamp - tracks.seen) * 1e-9
-    states = np.where(tracks.hits >= settings.confirm_after, np.uint8(State.CONFIRMED), np.uint8(State.TENTATIVE))
+    states = STATES[(tracks.hits >= settings.confirm_after).view(np.int8)]
     hidden = tracks.missed > 0
     if hidden.any():
         states[hidden] = np.where(unseen[hidden] > settings.occluded_time, State.LOST, State.OCCLUDED)

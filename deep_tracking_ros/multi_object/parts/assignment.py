@@ -80,7 +80,8 @@ def assign_pairs(
 
 
 def _solve(rows: Indices, columns: Indices, cost: NDArray[np.float64], shape: tuple[int, int], limit: float) -> Indices:
-    block = np.full(shape, limit)
+    block = np.empty(shape)
+    block.fill(limit)
     block[rows, columns] = cost
     row, column = linear_sum_assignment(block)
-    return np.asarray(np.stack([row, column], 1)[block[row, column] < limit])
+    return np.asarray(np.array((row, column)).T[block[row, column] < limit])

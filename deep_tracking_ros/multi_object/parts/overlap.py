@@ -27,7 +27,7 @@ def overlaps(first: Array, second: Array, least: float) -> tuple[Indices, Indice
         np.maximum(sides, 0, out=sides)
         both = sides[..., 0] * sides[..., 1]
         iou = both / (_area(first)[:, None] + _area(second) - both)
-        rows, columns = np.nonzero(iou > least)
+        rows, columns = (iou > least).nonzero()
         return rows, columns, iou[rows, columns]
     # centres of boxes that overlap are nearer than half of both sizes together
     reach = (np.ptp(first.reshape(-1, 2, 2), 1).max(0) + np.ptp(second.reshape(-1, 2, 2), 1).max(0)) / 2
