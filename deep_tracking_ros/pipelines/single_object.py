@@ -58,8 +58,8 @@ class SingleObjectParameters:
     )
     catch_up_frames: int = parameter(
         30,
-        "Most kept images through which a target set on a past image is followed, of more every n-th; each is a network "
-        "run for which all other targets wait.",
+        "Most kept images through which a target set on a past image is followed, of more every n-th; each is a "
+        "network run for which all other targets wait.",
         minimum=1,
         maximum=10000,
     )
