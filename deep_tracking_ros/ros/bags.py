@@ -218,15 +218,16 @@ class BagWriter:
 
     Definitions of all types are embedded, so that readers need not know them. The same calls give the same bytes.
     With ``compress``, chunks are zstd (storage mode, which every mcap reader knows). What was written is a valid
-    bag also when the block is left by an exception. Raises `DataError` where ``path`` exists as a folder.
+    bag also when the block is left by an exception. Raises `DataError` where ``path`` exists; with ``overwrite`` a file
+    is replaced, but no folder.
     """
 
-    def __init__(self, path: str | Path, compress: bool = True) -> None:
+    def __init__(self, path: str | Path, compress: bool = True, overwrite: bool = False) -> None:
         from mcap.writer import CompressionType, Writer
 
         self.path = Path(path)
         self.folder = None if self.path.suffix == ".mcap" else self.path
-        if self.path.is_dir():
+        if self.path.is_dir() or (self.path.exists() and not overwrite):
             raise DataError(f"{self.path} exists already; name another bag or remove it")
         file = self.path if self.folder is None else self.path / f"{self.path.name}_0.mcap"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -323,8 +324,8 @@ class ResultWriter:
     """Writes results of pipelines to a bag: the offline place of the publishers. Needs no ROS."""
 
     def __init__(self, path: str | Path) -> None:
-        """``path`` as `BagWriter` takes it; raises its `DataError`."""
-        self.bag = BagWriter(path)
+        """``path`` as `BagWriter` takes it; raises its `DataError`. A file is replaced: the same run gives it again."""
+        self.bag = BagWriter(path, overwrite=True)
 
     def write(self, topic: str, item: Any, log_time: int) -> None:
         """Append a result, such as `TrackedBoxes`, or a message; ``log_time`` in ns."""

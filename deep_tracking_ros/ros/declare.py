@@ -1,19 +1,15 @@
-"""A dataclass of parameters as the ROS parameters of a node."""
+"""What ROS is told of a parameter."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
-from rclpy.exceptions import InvalidParameterValueException
-from rclpy.node import Node
 
-from deep_tracking_ros.errors import InvalidRequestError
-from deep_tracking_ros.parameters import Parameter, declared, make_parameters
+from deep_tracking_ros.parameters import Parameter
 
 
-def descriptor(parameter: Parameter, read_only: bool = True) -> ParameterDescriptor:
+def descriptor(parameter: Parameter, read_only: bool) -> ParameterDescriptor:
     """What `ros2 param describe` shows of a parameter."""
     text = parameter.description + (f" [{parameter.unit}]" if parameter.unit else "")
     result = ParameterDescriptor(
@@ -31,20 +27,3 @@ def descriptor(parameter: Parameter, read_only: bool = True) -> ParameterDescrip
         limits = (-math.inf if low is None else float(low), math.inf if high is None else float(high))
         result.floating_point_range = [FloatingPointRange(from_value=limits[0], to_value=limits[1])]
     return result
-
-
-def declare_parameters(node: Node, kind: type) -> Any:
-    """Declare all parameters of a dataclass as read-only and give an instance with the values that were set.
-
-    Raises `InvalidRequestError` for a value of the wrong type or out of its range.
-    """
-    values = {}
-    for parameter in declared(kind):
-        try:
-            value = node.declare_parameter(parameter.name, parameter.default, descriptor(parameter)).value
-        except InvalidParameterValueException as error:
-            raise InvalidRequestError(str(error)) from None
-        if parameter.type is float and type(value) is int:
-            value = float(value)
-        values[parameter.name] = value
-    return make_parameters(kind, values)

@@ -212,7 +212,7 @@ class Operator:
 
     def _on_diagnostics(self, data: bytes) -> None:
         for status in interfaces.deserialize(data, "diagnostic_msgs/msg/DiagnosticArray").status:
-            if TRACKER.strip("/") in status.name:
+            if status.name == TRACKER.strip("/"):
                 self.seen.diagnostics = {value.key: value.value for value in status.values}
 
 
@@ -232,11 +232,13 @@ def run(
 ) -> Seen:
     """Play the bag to a tracker in a process of its own, set the targets, record; all nodes end with this call.
 
-    ``arguments`` are launch arguments of the tracker. Raises `DataError` where a node fails; its output is in ``log``.
+    ``arguments`` are launch arguments of the tracker. A recording of an earlier run is replaced. Raises `DataError`
+    where a node fails; its output is in ``log``.
     """
     from deep_tracking_ros.ros.client import spin_until, temporary_node
 
     seen = Seen()
+    recording.unlink(missing_ok=True)
     described = bags.describe(bag)
     player = {"bag": str(bag), "wait_for_subscribers": 30.0, "subscribers": 3, "depth": 100}  # tracker, recorder, we
     recorder = {"bag": str(recording), "topics": f"{TOPIC},{BOXES},/diagnostics", "use_sim_time": True}

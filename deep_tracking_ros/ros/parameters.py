@@ -56,10 +56,10 @@ AT_START = ("autostart", "diagnostics_period")
 
 
 class DeclaredParameters:
-    """Parameter dataclasses as parameters of a node, which may be set at any time and are checked then."""
+    """Parameter dataclasses as parameters of a node, checked when they are set: at any time, or only at the start."""
 
-    def __init__(self, node: Node, *kinds: type) -> None:
-        """Declare the fields of all ``kinds``.
+    def __init__(self, node: Node, *kinds: type, read_only: bool = False) -> None:
+        """Declare the fields of all ``kinds``; with ``read_only`` those of `AT_START` are no exception.
 
         Raises `InvalidRequestError` for a start value of a wrong type or out of its range.
         """
@@ -71,7 +71,9 @@ class DeclaredParameters:
         self._known: dict[str, Parameter] = {p.name: p for kind in kinds for p in declared(kind)}
         try:
             for known in self._known.values():
-                node.declare_parameter(known.name, known.default, descriptor(known, read_only=known.name in AT_START))
+                node.declare_parameter(
+                    known.name, known.default, descriptor(known, read_only or known.name in AT_START)
+                )
         except InvalidParameterValueException as error:
             raise InvalidRequestError(str(error)) from None
         for kind in kinds:

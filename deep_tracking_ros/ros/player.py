@@ -15,8 +15,8 @@ from rosgraph_msgs.msg import Clock
 from deep_tracking_ros.errors import DataError, InvalidRequestError
 from deep_tracking_ros.parameters import parameter
 from deep_tracking_ros.ros import bags
-from deep_tracking_ros.ros.declare import declare_parameters
 from deep_tracking_ros.ros.interfaces import message_class
+from deep_tracking_ros.ros.parameters import DeclaredParameters
 from deep_tracking_ros.types import NANOSECONDS, nanoseconds, seconds
 
 
@@ -45,7 +45,9 @@ class BagPlayer(Node):
 
     def __init__(self) -> None:
         super().__init__("bag_player")
-        self.parameters: PlayerParameters = declare_parameters(self, PlayerParameters)
+        self.parameters: PlayerParameters = DeclaredParameters(self, PlayerParameters, read_only=True).read(
+            PlayerParameters
+        )
         p = self.parameters
         if not p.bag:
             raise InvalidRequestError("the parameter bag is empty; name the bag to play")

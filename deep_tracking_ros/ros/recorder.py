@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from functools import partial
 
 import rclpy
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
-from deep_tracking_ros.errors import InvalidRequestError
+from deep_tracking_ros.errors import DataError, InvalidRequestError
 from deep_tracking_ros.parameters import parameter
 from deep_tracking_ros.ros import bags
-from deep_tracking_ros.ros.declare import declare_parameters
+from deep_tracking_ros.ros.client import matching_qos
 from deep_tracking_ros.ros.interfaces import message_class
+from deep_tracking_ros.ros.parameters import DeclaredParameters
 from deep_tracking_ros.types import NANOSECONDS
 
 
@@ -35,9 +36,14 @@ class BagRecorder(Node):
 
     def __init__(self) -> None:
         super().__init__("bag_recorder")
-        self.parameters: RecorderParameters = declare_parameters(self, RecorderParameters)
+        self.parameters: RecorderParameters = DeclaredParameters(self, RecorderParameters, read_only=True).read(
+            RecorderParameters
+        )
         p = self.parameters
-        self.waiting = [t for t in p.topics.split(",") if t]
+        try:
+            self.waiting = [self.resolve_topic_name(t) for t in p.topics.split(",") if t]
+        except rclpy_implementation.RCLError as error:
+            raise InvalidRequestError(str(error)) from None
         if not p.bag or not self.waiting:
             raise InvalidRequestError("the parameters bag and topics must be given: where to record what")
         self.writer = bags.BagWriter(p.bag, p.compress)
@@ -61,21 +67,19 @@ class BagRecorder(Node):
     def _subscribe(self) -> None:
         """Subscribe to those topics that somebody publishes by now, with a QoS that all of them satisfy."""
         for topic in list(self.waiting):
-            publishers = self.get_publishers_info_by_topic(self.resolve_topic_name(topic))
+            publishers = self.get_publishers_info_by_topic(topic)
             if not publishers:
                 continue
-            offered = [p.qos_profile for p in publishers]
-            reliable = all(q.reliability == ReliabilityPolicy.RELIABLE for q in offered)
-            latched = all(q.durability == DurabilityPolicy.TRANSIENT_LOCAL for q in offered)
-            qos = QoSProfile(
-                depth=self.parameters.depth,
-                reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
-                durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
-            )
-            type_ = publishers[0].topic_type
-            self.writer.add_topic(topic, type_)
-            self.create_subscription(message_class(type_), topic, self._record(topic, type_), qos, raw=True)
             self.waiting.remove(topic)
+            type_ = publishers[0].topic_type
+            try:
+                kind = message_class(type_)
+                self.writer.add_topic(topic, type_)
+            except DataError as error:
+                self.get_logger().error(f"{topic} is not recorded: {error}")
+                continue
+            qos = matching_qos(self, topic, self.parameters.depth)
+            self.create_subscription(kind, topic, self._record(topic, type_), qos, raw=True)
             self.get_logger().info(f"subscribed to {topic} ({type_})")
         if not self.waiting:
             self._search.cancel()

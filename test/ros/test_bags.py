@@ -61,6 +61,15 @@ def test_round_trip(tmp_path, name, compress):
     assert boxes[4].boxes[3].center_x == 13.5
 
 
+@pytest.mark.parametrize("name", ["bag", "bag.mcap"])
+def test_what_is_there_is_not_overwritten(tmp_path, name):
+    path = write_bag(tmp_path / name)
+    with pytest.raises(DataError, match="exists already"):
+        bags.BagWriter(path)
+    assert len(list(bags.read_frames(path))) == 5
+    assert bags.describe(write_bag(tmp_path / "bag.mcap", 2, overwrite=True)).topics[0].count == 2
+
+
 def test_part_of_a_bag(tmp_path):
     path = write_bag(tmp_path / "bag.mcap")
     cut = bags.read_messages(path, ["/camera/image"], 10**9 + STEP, 10**9 + 3 * STEP)

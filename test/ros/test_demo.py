@@ -1,6 +1,7 @@
 """The demo on a clip of known motion."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from typer.testing import CliRunner
 
 from deep_tracking_ros.cli import main
 from deep_tracking_ros.errors import DataError, OutsideImageError
-from deep_tracking_ros.ros import bags, demo
+from deep_tracking_ros.ros import bags, demo, interfaces
 from deep_tracking_ros.types import NANOSECONDS, State, TrackedBox, TrackedBoxes
 from deep_tracking_ros.visualization.video import VideoWriter
 
@@ -72,6 +73,19 @@ def test_sample_clips_are_there_and_boxes_lie_on_them(tmp_path):
     assert [a.drawn.label for a in acts if a.stamp] == ["cyclist", "bicycle", "head"]
 
 
+def test_diagnostics_are_those_of_our_tracker():
+    array = interfaces.make("diagnostic_msgs/msg/DiagnosticArray")
+    for name in ("single_object_tracker", "front/single_object_tracker"):
+        status = interfaces.make("diagnostic_msgs/msg/DiagnosticStatus")
+        status.name, value = name, interfaces.make("diagnostic_msgs/msg/KeyValue")
+        value.key, value.value = "whose", name
+        status.values = [value]
+        array.status.append(status)
+    watched = SimpleNamespace(seen=demo.Seen())
+    demo.Operator._on_diagnostics(watched, interfaces.serialize(array, "diagnostic_msgs/msg/DiagnosticArray"), {})
+    assert watched.seen.diagnostics == {"whose": "single_object_tracker"}
+
+
 def test_boxes_grow_with_the_picture():
     box = TrackedBox(1, np.float32([-0.5, -0.5, 9.5, 4.5]), State.TRACKED, 1.0)  # the pixels 0 to 9 and 0 to 4
     item = TrackedBoxes(0, "", 0, 0, 10, 5, "m", (box,))
@@ -83,7 +97,7 @@ def test_a_target_is_followed_from_camera_to_picture(clip, tmp_path):
     pytest.importorskip("rclpy", reason="ROS 2 is not on this machine: . scripts/env.sh")
     pytest.importorskip("deep_tracking_ros.msg", reason="the interfaces are not built: make setup")
     from deep_tracking_ros.geometry.boxes import iou
-    from deep_tracking_ros.ros import interfaces, messages
+    from deep_tracking_ros.ros import messages
 
     out = tmp_path / "out"
     arguments = ["demo", "--video", str(clip), "--box", f"60,100,{SIZE},{SIZE}", "--out", str(out)]

@@ -131,11 +131,93 @@ def test_recorder_keeps_every_message_and_definitions(bag, tmp_path, best_effort
         assert reader.deserialize(data, connection.msgtype).width == 320
 
 
+@pytest.fixture
+def recorder(tmp_path):
+    """Makes a recorder in this process, which is served by hand."""
+    import rclpy
+
+    from deep_tracking_ros.ros.recorder import BagRecorder
+
+    made = []
+
+    def make(topics, bag="out.mcap"):
+        rclpy.init(args=["--ros-args", "-p", f"bag:={tmp_path / bag}", "-p", f"topics:={topics}"])
+        made.append(BagRecorder())
+        return made[-1]
+
+    yield make
+    for node in made:
+        node.writer.close()
+        node.destroy_node()
+    rclpy.try_shutdown()
+
+
+def publish_until(node, recorder, counts, **publishers):
+    import rclpy
+
+    deadline = time.monotonic() + 10
+    while any(recorder.counts.get(topic, 0) < count for topic, count in counts.items()):
+        assert time.monotonic() < deadline, recorder.counts
+        for publisher in publishers.values():
+            publisher.publish(publisher.msg_type())
+        rclpy.spin_once(recorder, timeout_sec=0.02)
+
+
+def test_a_type_that_is_not_known_costs_no_recording(recorder, tmp_path, monkeypatch, capfd):
+    from sensor_msgs.msg import Image
+    from std_msgs.msg import String
+
+    from deep_tracking_ros.ros import recorder as module
+    from deep_tracking_ros.ros.interfaces import message_class
+
+    strange = "std_msgs/msg/String"
+    monkeypatch.setattr(module, "message_class", lambda name: message_class("x/msg/X" if name == strange else name))
+    recording = recorder("/images,/strange")
+    with temporary_node("camera") as node:
+        images = node.create_publisher(Image, "/images", 10)
+        publish_until(node, recording, {"/images": 1}, images=images)
+        strangers = node.create_publisher(String, "/strange", 10)  # comes later
+        while recording.waiting:
+            publish_until(node, recording, {"/images": recording.counts["/images"] + 1}, images=images, s=strangers)
+        publish_until(node, recording, {"/images": recording.counts["/images"] + 20}, images=images, s=strangers)
+    recording.writer.close()
+    (topic,) = bags.describe(tmp_path / "out.mcap").topics
+    assert (topic.name, topic.count) == ("/images", recording.counts["/images"])
+    assert capfd.readouterr().err.count("/strange is not recorded: the type x/msg/X is not built here") == 1
+
+
+def test_topics_are_recorded_by_their_whole_names(recorder, tmp_path):
+    from sensor_msgs.msg import Image
+
+    recording = recorder("camera/image")
+    with temporary_node("camera") as node:
+        publish_until(node, recording, {"/camera/image": 1}, images=node.create_publisher(Image, "/camera/image", 10))
+    recording.writer.close()
+    assert [t.name for t in bags.describe(tmp_path / "out.mcap").topics] == ["/camera/image"]
+
+
+def test_a_recording_is_never_overwritten(recorder, tmp_path):
+    from deep_tracking_ros.errors import DataError
+
+    (tmp_path / "old.mcap").write_text("dear")
+    with pytest.raises(DataError, match=r"old\.mcap exists already"):
+        recorder("/x", "old.mcap")
+    assert (tmp_path / "old.mcap").read_text() == "dear"
+
+
+@pytest.mark.parametrize("topic", ["two words", "/a//b"])
+def test_names_that_are_none(recorder, topic):
+    from deep_tracking_ros.errors import InvalidRequestError
+
+    with pytest.raises(InvalidRequestError, match="topic name must not contain"):
+        recorder(f"'{topic}'")
+
+
 def test_parameters_out_of_range_and_whole_numbers_for_floats():
     import rclpy
 
     from deep_tracking_ros.errors import InvalidRequestError
-    from deep_tracking_ros.ros.declare import declare_parameters
+    from deep_tracking_ros.ros.parameters import DeclaredParameters
     from deep_tracking_ros.ros.player import PlayerParameters
 
     def declare(*overrides):
@@ -143,12 +225,13 @@ def test_parameters_out_of_range_and_whole_numbers_for_floats():
         rclpy.init(args=["--ros-args", *overrides], context=context)
         node = rclpy.create_node("n", context=context)
         try:
-            return declare_parameters(node, PlayerParameters)
+            return DeclaredParameters(node, PlayerParameters, read_only=True).read(PlayerParameters)
         finally:
             node.destroy_node()
             rclpy.try_shutdown(context=context)
 
     assert declare("-p", "rate:=2").rate == 2.0
+    assert declare("-p", "loop:=true").loop is True
     with pytest.raises(InvalidRequestError, match="parameter loop is 'yep', it must be a bool"):
         declare("-p", "loop:=yep")
     with pytest.raises(InvalidRequestError, match="rate"):
