@@ -11,6 +11,9 @@ from typing import Any
 
 from deep_tracking_ros.errors import InvalidRequestError
 
+REQUIRED = dataclasses.MISSING
+"""In the place of a default: the value has to be given."""
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -69,9 +72,12 @@ def declared(parameters: Any) -> Iterator[Parameter]:
 def make_parameters(kind: type, values: Mapping[str, Any]) -> Any:
     """An instance of a parameter dataclass from loose values, each checked.
 
-    Raises `InvalidRequestError` for an unknown name (with the known ones), a wrong type or a value out of range.
+    Raises `InvalidRequestError` for an unknown name (with the known ones), a required one that is missing, a wrong type
+    or a value out of range.
     """
     known = {p.name: p for p in declared(kind)}
     if unknown := sorted(set(values) - set(known)):
         raise InvalidRequestError(f"unknown parameters {unknown}; known are {', '.join(sorted(known))}")
+    if missing := sorted(name for name, p in known.items() if p.default is REQUIRED and name not in values):
+        raise InvalidRequestError(f"there are no parameters {missing}; they have no defaults")
     return kind(**{name: known[name].check(value) for name, value in values.items()})

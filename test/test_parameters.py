@@ -3,7 +3,7 @@ from dataclasses import dataclass
 import pytest
 
 from deep_tracking_ros.errors import InvalidRequestError
-from deep_tracking_ros.parameters import declared, make_parameters, parameter
+from deep_tracking_ros.parameters import REQUIRED, declared, make_parameters, parameter
 
 
 @dataclass(frozen=True)
@@ -44,3 +44,14 @@ def test_values_are_taken_in_their_declared_type():
 def test_wrong_values_are_named_with_their_limits(values, words):
     with pytest.raises(InvalidRequestError, match=words):
         make_parameters(Settings, values)
+
+
+def test_a_required_parameter_has_to_be_given():
+    @dataclass(frozen=True)
+    class Needs:
+        size: int = parameter(REQUIRED, "Has no default.", minimum=1)
+        rate: float = parameter(2.0, "Has one.")
+
+    assert make_parameters(Needs, {"size": 3}) == Needs(3, 2.0)
+    with pytest.raises(InvalidRequestError, match=r"there are no parameters \['size'\]; they have no defaults"):
+        make_parameters(Needs, {"rate": 1.0})

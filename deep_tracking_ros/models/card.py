@@ -52,15 +52,15 @@ class ModelCard:
                 raise ModelError(f"{key} of the model card {path} {wrong}")
         return cls(**values)
 
-    def settings(self, kind: type[Settings]) -> Settings:
-        """``tracking`` as the dataclass of an architecture, whose fields are made with `parameters.parameter`.
+    def settings(self, kind: type[Settings], key: str = "tracking") -> Settings:
+        """``tracking`` or ``parameters`` as the dataclass of an architecture; `parameters.parameter` makes its fields.
 
-        Raises `ModelError` for a key that is not known, or a value of another type or out of its range.
+        Raises `ModelError` for a key that is not known or missing, or a value of another type or out of its range.
         """
         try:
-            made: Settings = make_parameters(kind, self.tracking)
+            made: Settings = make_parameters(kind, getattr(self, key))
         except InvalidRequestError as error:
-            raise ModelError(f"tracking in the card of model {self.name!r}: {error}") from error
+            raise ModelError(f"{key} in the card of model {self.name!r}: {error}") from error
         return made
 
     def save(self, path: Path) -> None:

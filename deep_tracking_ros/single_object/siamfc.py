@@ -11,7 +11,7 @@ around the peak.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -22,6 +22,8 @@ from deep_tracking_ros.geometry.boxes import check_box, cxcywh_to_xyxy, xyxy_to_
 from deep_tracking_ros.geometry.crops import context_side, crop
 from deep_tracking_ros.inference.engine import Engine, Network, TensorSpec
 from deep_tracking_ros.models.store import Model
+from deep_tracking_ros.parameters import REQUIRED, parameter
+from deep_tracking_ros.single_object.parts.box_selection import at_cell
 from deep_tracking_ros.single_object.parts.calibration import Calibration
 from deep_tracking_ros.single_object.tracker import Estimate, SingleObjectTracker, Target
 from deep_tracking_ros.types import FloatArray
@@ -37,22 +39,41 @@ MEMBERS = 9
 
 
 @dataclass(frozen=True)
-class SiamFCTracking:
-    """Run-time settings; the values that a model was measured with are in its card."""
+class SiamFCParameters:
+    """What the network is made from: ``parameters`` of the card."""
 
-    window: float = 0.3  # weight of the cosine window, 0 to 1
-    scale_penalty: float = 0.3  # what a change of scale by one step costs, as a logit
-    scale_rate: float = 1.0  # share of a measured change of size that is taken on
-    reach: int = 1  # cells around the peak that its place is averaged over
-    sure: float = 2.0  # presence, a logit, below which the size stays as it is
+    channels: int = parameter(REQUIRED, "Channels of the embedding.", minimum=1, maximum=4096)
+    kernel: int = parameter(REQUIRED, "Rows and columns of a kernel, in cells.", minimum=1, maximum=128)
+    exemplar: int = parameter(REQUIRED, "Side of the exemplar crop.", unit="px", minimum=STRIDE, maximum=1024)
+    search: int = parameter(REQUIRED, "Side of the search crop.", unit="px", minimum=STRIDE, maximum=2048)
+    step: float = parameter(REQUIRED, "Logarithm of the factor between two scales.", minimum=0.001, maximum=1)
 
     @classmethod
-    def from_card(cls, values: dict[str, Any]) -> SiamFCTracking:
-        """Raises `ModelError` for a key that is not known."""
-        known = [f.name for f in fields(cls)]
-        if unknown := sorted(set(values) - set(known)):
-            raise ModelError(f"tracking of the model card has unknown keys {unknown}; SiamFC knows {known}")
-        return cls(**values)
+    def of(cls, model: Model) -> SiamFCParameters:
+        """Raises `ModelError` for values that are none, or do not go together."""
+        p = model.card.settings(cls, "parameters")
+        if p.exemplar % STRIDE or p.search % STRIDE or not p.kernel * STRIDE <= p.exemplar <= p.search:
+            raise ModelError(
+                f"parameters in the card of model {model.card.name!r}: exemplar {p.exemplar} and search {p.search} "
+                f"must be multiples of {STRIDE}, search not smaller, and a kernel of {p.kernel} cells fit into exemplar"
+            )
+        return p
+
+    @property
+    def cells(self) -> int:
+        """Rows and columns of the response."""
+        return self.search // STRIDE - self.kernel + 1
+
+
+@dataclass(frozen=True)
+class SiamFCTracking:
+    """Run-time settings, ``tracking`` of the card, which has the values that the model was measured with."""
+
+    window: float = parameter(0.3, "Weight of the cosine window.", minimum=0, maximum=1)
+    scale_penalty: float = parameter(0.3, "Cost of a change of scale by one step, a logit.", minimum=0, maximum=100)
+    scale_rate: float = parameter(1.0, "Share of a measured change of size that is taken on.", minimum=0, maximum=1)
+    reach: int = parameter(1, "Cells around the peak that its place is averaged over.", minimum=0, maximum=128)
+    sure: float = parameter(2.0, "Presence, a logit, below which the size stays as it is.", minimum=-100, maximum=100)
 
 
 @dataclass(eq=False)
@@ -66,16 +87,9 @@ class SiamFCTarget(Target):
 def networks(model: Model) -> tuple[Network, Network]:
     """The networks 'siamfc/exemplar' and 'siamfc/search' of a model, before a backend was chosen.
 
-    Raises `ModelError` where its weights do not fit the architecture.
+    Raises `ModelError` where the parameters in its card make no network.
     """
-    p = model.card.parameters
-    try:
-        channels, kernel = int(p["channels"]), int(p["kernel"])
-        exemplar, search, step = int(p["exemplar"]), int(p["search"]), float(p["step"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"parameters of model {model.card.name!r} must hold channels, kernel, exemplar, search and "
-                         f"step as numbers: {error!r}") from error  # fmt: skip
-    cells = (search - exemplar) // STRIDE + exemplar // STRIDE - kernel + 1
+    p = SiamFCParameters.of(model)
 
     def batched(name: str, shape: tuple[int, ...], dtype: Any = np.float32) -> TensorSpec:
         return TensorSpec(name, (-1, *shape), dtype, *((n, *shape) for n in BATCH))
@@ -85,23 +99,23 @@ def networks(model: Model) -> tuple[Network, Network]:
         from deep_tracking_ros.single_object.siamfc_network import SiamFC
         from deep_tracking_ros.single_object.siamfc_network import part as part_of
 
-        network = SiamFC(channels, kernel, exemplar, step)
+        network = SiamFC(p.channels, p.kernel, p.exemplar, p.step)
         load_weights(network, model)
         return part_of(network, part)  # type: ignore[arg-type]
 
-    kernels = (MEMBERS, kernel, kernel, channels)
+    kernels = (MEMBERS, p.kernel, p.kernel, p.channels)
     return (
         Network(
             "siamfc/exemplar",
-            (batched("crops", (exemplar, exemplar, 3), np.uint8), batched("sizes", (2,))),
+            (batched("crops", (p.exemplar, p.exemplar, 3), np.uint8), batched("sizes", (2,))),
             (TensorSpec("kernels", (-1, *kernels)),),
             model.digest,
             lambda: module("exemplar"),
         ),
         Network(
             "siamfc/search",
-            (batched("crops", (search, search, 3), np.uint8), batched("kernels", kernels)),
-            (TensorSpec("responses", (-1, MEMBERS, cells, cells)), TensorSpec("presence", (-1, cells, cells))),
+            (batched("crops", (p.search, p.search, 3), np.uint8), batched("kernels", kernels)),
+            (TensorSpec("responses", (-1, MEMBERS, p.cells, p.cells)), TensorSpec("presence", (-1, p.cells, p.cells))),
             model.digest,
             lambda: module("search"),
         ),
@@ -113,14 +127,11 @@ class SiamFCTracker(SingleObjectTracker):
 
     def __init__(self, model: Model, make: Callable[[Network], Engine]) -> None:
         self.card = model.card
-        self.engines = tuple(make(network) for network in networks(model))
-        self.settings = SiamFCTracking.from_card(dict(model.card.tracking))
+        self.parameters = SiamFCParameters.of(model)
+        self.settings = model.card.settings(SiamFCTracking)
         self.calibration = Calibration.from_card(model.card.calibration)
-        self.exemplar_side = int(model.card.parameters["exemplar"])
-        self.search_side = int(model.card.parameters["search"])
-        self.step = float(model.card.parameters["step"])
-        cells = self.engines[1].outputs[1].shape[-1]
-        hann = np.hanning(cells + 2)[1:-1]
+        self.engines = tuple(make(network) for network in networks(model))
+        hann = np.hanning(self.parameters.cells + 2)[1:-1]
         self.window = np.outer(hann, hann).astype(np.float32)
         steps = np.array([-1.0, 0.0, 1.0])
         self.penalty = (self.settings.scale_penalty * (np.abs(steps)[:, None] + np.abs(steps)[None])).reshape(-1)
@@ -131,8 +142,8 @@ class SiamFCTracker(SingleObjectTracker):
         if not inside:
             return []
         states, sides = xyxy_to_cxcywh(np.stack(inside)), context_side(np.stack(inside), CONTEXT)
-        crops = crop(image, states[:, :2], sides, self.exemplar_side)
-        shapes = np.asarray(states[:, 2:] * (self.exemplar_side / sides)[:, None], np.float32)
+        crops = crop(image, states[:, :2], sides, self.parameters.exemplar)
+        shapes = np.asarray(states[:, 2:] * (self.parameters.exemplar / sides)[:, None], np.float32)
         (kernels,) = self._batches(self.engines[0], crops=crops, sizes=shapes)
         return [SiamFCTarget(*one) for one in zip(inside, shapes, kernels, strict=True)]
 
@@ -140,58 +151,60 @@ class SiamFCTracker(SingleObjectTracker):
         if not targets:
             return []
         ours = [cast(SiamFCTarget, target) for target in targets]
-        states = xyxy_to_cxcywh(np.stack([target.box for target in ours]))
+        before = np.stack([target.box for target in ours])
+        states = xyxy_to_cxcywh(before)
         # Each axis is scaled so that the target has its exemplar's width and height in the crop: the kernels then tell
         # what is left between box and target, also after its aspect has changed.
         zoom = np.stack([target.shape for target in ours]) / states[:, 2:]  # crop px per image px
-        crops = crop(image, states[:, :2], self.search_side / zoom, self.search_side)
+        crops = crop(image, states[:, :2], self.parameters.search / zoom, self.parameters.search)
         kernels = np.stack([target.kernels for target in ours])
         responses, presence = self._batches(self.engines[1], crops=crops, kernels=kernels)
-        estimates = []
-        for target, state, scaled, response, present in zip(ours, states, zoom, responses, presence, strict=True):
-            shift, scale, raw = self.peak(response, present)
-            state = state.copy()
-            state[:2] += shift / scaled
-            if raw >= self.settings.sure:
-                state[2:] *= np.exp(self.settings.scale_rate * scale)
-            target.box = self._kept(state, image.shape[1], image.shape[0])
-            estimates.append(Estimate(target.box, float(self.calibration(raw))))
-        return estimates
+        shift, scale, raw = self.peak(responses, presence)
+        states[:, :2] += shift / zoom
+        sure = raw >= self.settings.sure
+        states[sure, 2:] *= np.exp(self.settings.scale_rate * scale[sure])
+        boxes, scores = self._kept(states, image.shape[1], image.shape[0]), self.calibration(raw)
+        # A box that is not finite would be searched for ever after: the target stays where it was.
+        bad = ~(np.isfinite(states).all(1) & np.isfinite(raw))
+        boxes[bad], scores[bad] = before[bad], 0
+        for target, box in zip(ours, boxes, strict=True):
+            target.box = box
+        return [Estimate(box, float(score)) for box, score in zip(boxes, scores, strict=True)]
 
-    def peak(self, response: FloatArray, presence: FloatArray) -> tuple[FloatArray, FloatArray, float]:
-        """Where the target is in its search crop.
+    def peak(self, responses: FloatArray, presence: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Where targets are in their search crops.
 
         Args:
-            response: (9, H, W) logits of place and scale.
-            presence: (H, W) logits.
+            responses: (N, 9, H, W) logits of place and scale.
+            presence: (N, H, W) logits.
 
         Returns:
-            Its shift from the crop's centre (x, y) in crop px, the logarithm of its change of width and height, and
-            the highest presence around it, a logit.
+            Their shifts from the crop's centre (N, 2) x and y in crop px, the logarithms of their changes of width and
+            height (N, 2), and the presence at the peak (N,), a logit.
         """
-        s = self.settings
-        probability = 1 / (1 + np.exp(-presence))
-        ranked = (1 - s.window) * probability + s.window * self.window
-        row, column = np.unravel_index(int(ranked.argmax()), ranked.shape)
-        top, left = max(0, int(row) - s.reach), max(0, int(column) - s.reach)
-        near = response[:, top : int(row) + s.reach + 1, left : int(column) + s.reach + 1]
-        near = near - self.penalty[:, None, None]
-        share = np.exp(near - near.max())
-        share /= share.sum()
-        y = share.sum((0, 2)) @ np.arange(top, top + share.shape[1])
-        x = share.sum((0, 1)) @ np.arange(left, left + share.shape[2])
-        centre = (presence.shape[0] - 1) / 2
-        shift = np.array([x - centre, y - centre], np.float32) * STRIDE
-        members = share.sum((1, 2)).reshape(3, 3)
-        steps = np.array([-self.step, 0.0, self.step])
-        scale = np.array([members.sum(1) @ steps, members.sum(0) @ steps], np.float32)
-        return shift, scale, float(presence[row, column])
+        s, cells = self.settings, self.parameters.cells
+        ranked = (1 - s.window) / (1 + np.exp(-presence)) + s.window * self.window
+        peak = ranked.reshape(len(ranked), -1).argmax(1)
+        around = np.arange(-s.reach, s.reach + 1)
+        y, x = (place[:, None] + around for place in np.divmod(peak, cells))  # (N, 2 reach + 1) each
+        inside = ((y >= 0) & (y < cells))[:, :, None] & ((x >= 0) & (x < cells))[:, None, :]
+        number = np.arange(len(peak))[:, None, None]
+        near = responses[number, :, y.clip(0, cells - 1)[:, :, None], x.clip(0, cells - 1)[:, None, :]]
+        logits = np.where(inside[..., None], near - self.penalty, -np.inf)  # (N, rows, columns, 9)
+        share = np.exp(logits - logits.max((1, 2, 3), keepdims=True))
+        share /= share.sum((1, 2, 3), keepdims=True)
+        place = np.stack([(share.sum((1, 3)) * x).sum(1), (share.sum((2, 3)) * y).sum(1)], 1)
+        members = share.sum((1, 2)).reshape(-1, 3, 3)
+        steps = np.array([-self.parameters.step, 0.0, self.parameters.step])
+        shift = np.asarray((place - (cells - 1) / 2) * STRIDE, np.float32)
+        scale = np.asarray(np.stack([members.sum(2) @ steps, members.sum(1) @ steps], 1), np.float32)
+        return shift, scale, at_cell(presence, peak)
 
-    def _kept(self, state: FloatArray, width: int, height: int) -> FloatArray:
-        """The box of a state, its centre on the image and its sides neither vanishing nor without bounds."""
-        state[:2] = np.clip(state[:2], 0, [width - 1, height - 1])
-        state[2:] = np.clip(state[2:], self.smallest, [2 * width, 2 * height])
-        return cxcywh_to_xyxy(state)
+    def _kept(self, states: FloatArray, width: int, height: int) -> FloatArray:
+        """(N, 4) xyxy boxes of states, their centres on the image and no side vanishing or without bounds."""
+        places = np.clip(states[:, :2], 0, [width - 1, height - 1])
+        sizes = np.clip(states[:, 2:], self.smallest, [2 * width, 2 * height])
+        return cxcywh_to_xyxy(np.concatenate([places, sizes], 1))
 
     @staticmethod
     def _batches(engine: Engine, **arrays: NDArray[Any]) -> list[NDArray[Any]]:

@@ -5,6 +5,7 @@ import pytest
 
 from deep_tracking_ros.errors import InvalidBoxError, ModelError, OutsideImageError
 from deep_tracking_ros.geometry.boxes import iou
+from deep_tracking_ros.inference.onnx_backend import OnnxEngine
 from deep_tracking_ros.models.store import Model
 from deep_tracking_ros.single_object.golden import check_golden
 from deep_tracking_ros.single_object.registry import make_tracker, networks
@@ -215,15 +216,70 @@ def test_a_peak_between_cells_is_found_between_them(model):
     response[[4, 7], middle, middle + 1 : middle + 3] = 20.0  # members 4: (1, 1), 7: (e^step, 1)
     presence = np.full((cells, cells), -9.0, np.float32)
     presence[middle, middle + 1] = 6.0
-    shift, scale, raw = tracker.peak(response, presence)
-    np.testing.assert_allclose(shift, [12, 0], atol=1e-3)
-    np.testing.assert_allclose(scale, [tracker.step / 2, 0], atol=1e-4)
-    assert raw == pytest.approx(6.0)
+    shift, scale, raw = tracker.peak(response[None], presence[None])
+    np.testing.assert_allclose(shift, [[12, 0]], atol=1e-3)
+    np.testing.assert_allclose(scale, [[tracker.parameters.step / 2, 0]], atol=1e-4)
+    assert raw == pytest.approx([6.0])
+
+
+def test_peaks_of_a_batch_are_those_of_each_alone(tracker):
+    """Also where the window of cells around the peak is cut by the edge of the map."""
+    cells, rng = tracker.window.shape[0], np.random.default_rng(3)
+    responses = rng.normal(0, 3, (40, 9, cells, cells)).astype(np.float32)
+    presence = rng.normal(0, 1, (40, cells, cells)).astype(np.float32)
+    corners = [(0, 0), (0, cells - 1), (cells - 1, 0), (cells - 1, cells - 1), (0, cells // 2)]
+    for number, (row, column) in enumerate(corners):
+        presence[number] = -9
+        presence[number, row, column] = 60
+    together = tracker.peak(responses, presence)
+    assert [part.shape for part in together] == [(40, 2), (40, 2), (40,)]
+    for number in range(40):
+        for batch, alone in zip(together, tracker.peak(responses[[number]], presence[[number]]), strict=True):
+            np.testing.assert_allclose(batch[number], alone[0], rtol=1e-6)
+    x, y = together[0][:5].T / 8 + (cells - 1) / 2  # the mean of cells of which none lies outside
+    for number, (row, column) in enumerate(corners):
+        assert max(row - 1, 0) <= y[number] <= min(row + 1, cells - 1)
+        assert max(column - 1, 0) <= x[number] <= min(column + 1, cells - 1)
+    np.testing.assert_array_equal(together[2][:5], 60)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("output", ["responses", "presence"])
+def test_one_output_that_is_not_finite_costs_one_frame(model, scene, output, value):
+    """The target keeps its box with score 0 and is found again on the next image; its neighbour does not notice."""
+    spoil = []
+
+    class Spoilt(OnnxEngine):
+        def run(self, arrays):
+            outputs = super().run(arrays)
+            if spoil and output in outputs:
+                outputs[output][0] = value
+            return outputs
+
+    tracker = SiamFCTracker(model, lambda network: Spoilt(network, threads=1))
+    image, truth = scene(150, 120)
+    targets = tracker.start(image, np.stack([truth, truth]))
+    tracker.track(image, targets)
+    box = targets[0].box.copy()
+    spoil.append(True)
+    bad, good = tracker.track(image, targets)
+    np.testing.assert_array_equal(bad.box, box)
+    np.testing.assert_array_equal(targets[0].box, box)
+    assert bad.score == 0
+    assert good.score > 0.5
+    assert iou(good.box, truth) > 0.8
+    spoil.clear()
+    again = tracker.track(image, targets)[0]
+    assert again.score > 0.5
+    assert iou(again.box, truth) > 0.8
 
 
 def free(card):
     """Settings that pull towards nothing."""
     return dataclasses.replace(card, tracking={**card.tracking, "window": 0.0, "scale_penalty": 0.0, "reach": 1})
+
+
+SOUND = {"channels": 96, "kernel": 10, "exemplar": 112, "search": 208, "step": 0.15}
 
 
 def with_card(model, **changes):
@@ -240,13 +296,24 @@ def test_weights_that_do_not_fit_are_refused_by_key(model):
     "changes",
     [
         {"tracking": {"windw": 0.3}},
+        {"tracking": {"window": "a"}},
+        {"tracking": {"window": 7.0}},
+        {"tracking": {"reach": -1}},
+        {"tracking": {"reach": 1.0}},
+        {"tracking": {"scale_rate": float("nan")}},
         {"calibration": {"raw": [1.0, 0.0], "probability": [0.0, 1.0]}},
         {"calibration": {}},
         {"parameters": {"channels": 96}},
+        {"parameters": {**SOUND, "exemplar": 113}},
+        {"parameters": {**SOUND, "exemplar": "big"}},
+        {"parameters": {**SOUND, "search": 104}},
+        {"parameters": {**SOUND, "kernel": 15}},
+        {"parameters": {**SOUND, "step": float("inf")}},
+        {"parameters": {**SOUND, "channels": 0}},
     ],
 )
 def test_cards_that_make_no_sense_are_refused(model, changes):
-    with pytest.raises(ModelError, match=r"card|parameters"):
+    with pytest.raises(ModelError, match=r"^(parameters in|tracking in|calibration of) the (model )?card"):
         make_tracker(with_card(model, **changes), backend="torch")
 
 
