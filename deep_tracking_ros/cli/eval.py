@@ -62,7 +62,8 @@ def sot(
     from deep_tracking_ros.evaluation.datasets import find_sequences
     from deep_tracking_ros.evaluation.machine import limit_threads, machine
     from deep_tracking_ros.evaluation.peers import peers as peer_names
-    from deep_tracking_ros.evaluation.sot import THRESHOLDS, evaluate
+    from deep_tracking_ros.evaluation.sot import evaluate
+    from deep_tracking_ros.single_object.parts.success import THRESHOLDS
 
     names = list(dict.fromkeys([*(model or []), *(peer_names(peer_weights) if peers else [])]))
     if not names:

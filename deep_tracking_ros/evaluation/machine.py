@@ -8,6 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from deep_tracking_ros.inference.onnx_backend import usable_cores
+
 PACKAGES = ("numpy", "torch", "onnxruntime", "tensorrt", "tensorrt_rtx", "opencv-contrib-python", "opencv-python")
 
 
@@ -17,11 +19,6 @@ def processor() -> str:
     lines = info.read_text().splitlines() if info.is_file() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith(("model name", "Model"))]
     return names[0] if names else platform.processor() or platform.machine()
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def accelerator() -> str | None:
@@ -43,7 +40,7 @@ def machine() -> dict[str, Any]:
             continue
     return {
         "processor": processor(),
-        "cores": cores(),
+        "cores": usable_cores(),
         "load": round(os.getloadavg()[0], 2),
         "accelerator": accelerator(),
         "system": platform.platform(),

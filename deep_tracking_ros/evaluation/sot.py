@@ -19,13 +19,12 @@ from numpy.typing import ArrayLike, NDArray
 from deep_tracking_ros.errors import DataError, InvalidBoxError, OutsideImageError
 from deep_tracking_ros.evaluation.datasets import Sequence
 from deep_tracking_ros.geometry import boxes as geometry
+from deep_tracking_ros.single_object.parts.calibration import calibration_error
+from deep_tracking_ros.single_object.parts.success import THRESHOLDS, success_curve
 from deep_tracking_ros.types import FloatArray
 
 if TYPE_CHECKING:
     from deep_tracking_ros.single_object.tracker import SingleObjectTracker
-
-THRESHOLDS = (np.arange(21) / 20).astype(np.float32)
-"""Overlaps 0, 0.05, ..., 1 of the success curve; a frame succeeds where its overlap is strictly above."""
 
 Image = NDArray[np.uint8]
 Step = Callable[[Image], tuple[ArrayLike, float]]
@@ -153,7 +152,7 @@ def measure(run: Run) -> Measures:
     seen = np.isfinite(run.truth).all(1)
     truth, boxes = run.truth[seen], run.boxes[seen]
     overlap = geometry.iou(boxes, truth)
-    success = (overlap[:, None] > THRESHOLDS).mean(0, dtype=np.float32)
+    success = success_curve(overlap)
     a, b = geometry.xyxy_to_cxcywh(boxes), geometry.xyxy_to_cxcywh(truth)
     offset = a[:, :2] - b[:, :2]
     got10k = overlap_but_first(run)
@@ -168,7 +167,7 @@ def measure(run: Run) -> Measures:
         sr_75=_mean(got10k > 0.75),
         fps=_rate(done, run.cpu_seconds),
         fps_wall=_rate(done, run.wall_seconds),
-        calibration_error=expected_calibration_error(scores, hits),
+        calibration_error=calibration_error(scores, hits),
         frames=len(truth),
         dropped=int((~done[1:]).sum()),
         success=success,
@@ -190,7 +189,7 @@ def summarise(runs: SequenceOf[Run]) -> Measures:
         sr_75=_mean(overlap > 0.75),
         fps=_rate(done, np.concatenate([run.cpu_seconds for run in runs])),
         fps_wall=_rate(done, np.concatenate([run.wall_seconds for run in runs])),
-        calibration_error=expected_calibration_error(scores, hits),
+        calibration_error=calibration_error(scores, hits),
         frames=sum(m.frames for m in each),
         dropped=sum(m.dropped for m in each),
         success=np.mean([m.success for m in each], axis=0, dtype=np.float32),
@@ -203,27 +202,6 @@ def overlap_but_first(run: Run) -> FloatArray:
     if run.size is not None:
         boxes, truth = geometry.clip(boxes, *run.size), geometry.clip(truth, *run.size)
     return geometry.iou(boxes, truth)[np.isfinite(truth).all(1)]
-
-
-def expected_calibration_error(scores: ArrayLike, hits: ArrayLike, bins: int = 10) -> float:
-    """Mean gap between predicted and observed probability (Guo et al., ICML 2017).
-
-    Args:
-        scores: (n,) predicted probabilities; nan and negative numbers mean that there was none and are left out.
-        hits: (n,) what happened.
-        bins: number of equal intervals of the score.
-
-    Returns:
-        0 (calibrated) to 1; nan without scores.
-    """
-    scores, hits = np.asarray(scores, np.float64), np.asarray(hits, np.float64)
-    known = scores >= 0
-    scores, hits = scores[known], hits[known]
-    if not len(scores):
-        return float("nan")
-    index = np.minimum((scores * bins).astype(int), bins - 1)
-    gaps = np.bincount(index, scores - hits, bins)
-    return float(np.abs(gaps).sum() / len(scores))
 
 
 def _scores(run: Run) -> tuple[FloatArray, NDArray[np.bool_]]:

@@ -18,7 +18,7 @@ from deep_tracking_ros.inference.precision import cast_onnx
 
 def usable_cores() -> int:
     """CPU cores that this process may use (its affinity mask: containers and ``taskset`` narrow it)."""
-    return len(os.sched_getaffinity(0))
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def has_cuda_provider() -> bool:

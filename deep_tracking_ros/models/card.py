@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -65,7 +65,7 @@ class ModelCard:
 
     def save(self, path: Path) -> None:
         """Write a card; what is empty is left out."""
-        values = {key: value for key in self.__dataclass_fields__ if (value := getattr(self, key)) not in ({}, "")}
+        values = {key: value for key, value in asdict(self).items() if value not in ({}, "")}  # no aliases: copies
         path.write_text(yaml.safe_dump(values, sort_keys=False, width=120, allow_unicode=True, default_flow_style=None))
 
 

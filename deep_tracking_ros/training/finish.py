@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from torch import Tensor
 
 from deep_tracking_ros.models.card import ModelCard
@@ -36,9 +35,7 @@ def save_network(weights: Mapping[str, Tensor], path: Path) -> None:
 
 def write_card(card: ModelCard, folder: Path) -> Model:
     """Write ``card.yaml`` and return the model of the folder."""
-    values = {key: value for key, value in dataclasses.asdict(card).items() if value not in ({}, "")}
-    text = yaml.safe_dump(values, sort_keys=False, width=120, allow_unicode=True, default_flow_style=None)
-    (folder / "card.yaml").write_text(text)
+    card.save(folder / "card.yaml")
     return Model(folder, ModelCard.load(folder / "card.yaml"))
 
 
@@ -63,6 +60,7 @@ def finish(
     """
     folder.mkdir(parents=True, exist_ok=True)
     save_network(weights, folder / "model.safetensors")
+    (folder / "golden.npz").unlink(missing_ok=True)  # an earlier model's: trackers are tried on it
     tracking = {key: values[0] for key, values in grid.items()}
     results: dict[str, Any] = {"validation": "none: no clips were held out, the score is not calibrated"}
     model = write_card(

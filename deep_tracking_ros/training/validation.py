@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 
 from deep_tracking_ros.geometry.boxes import iou
 from deep_tracking_ros.single_object.parts.calibration import Calibration, calibration_error
+from deep_tracking_ros.single_object.parts.success import success_curve
 from deep_tracking_ros.single_object.tracker import SingleObjectTracker
 from deep_tracking_ros.training.clips import Clip, ClipSet
 from deep_tracking_ros.types import FloatArray
-
-THRESHOLDS = np.linspace(0, 1, 21)
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +33,7 @@ class Passes:
     def by_clip(self) -> dict[str, float]:
         clip = np.array(self.names)[self.number]
         return {
-            str(name): float((self.overlap[(clip == name) & self.present][:, None] > THRESHOLDS).mean())
+            str(name): float(success_curve(self.overlap[(clip == name) & self.present]).mean())
             for name in np.unique(clip[self.present])
         }
 

@@ -10,7 +10,6 @@ from deep_tracking_ros.evaluation.sot import (
     Run,
     competitor,
     evaluate,
-    expected_calibration_error,
     measure,
     run,
     summarise,
@@ -72,13 +71,6 @@ def test_summary_means_sequences_for_auc_and_frames_for_overlap():
     assert m.ao == pytest.approx(3 / 4)  # three of four frames after the first ones
     assert m.sr_50 == pytest.approx(3 / 4)
     assert m.frames == 6
-
-
-def test_calibration_error():
-    assert expected_calibration_error([0.8] * 10, [1] * 8 + [0] * 2) == pytest.approx(0)
-    assert expected_calibration_error([0.95] * 4 + [0.15] * 4, [1, 1, 0, 0] + [0] * 4) == pytest.approx(0.3)
-    assert expected_calibration_error([1.0, 0.0], [1, 0]) == 0
-    assert np.isnan(expected_calibration_error([-1, np.nan], [1, 0]))
 
 
 @pytest.fixture

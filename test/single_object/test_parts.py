@@ -8,6 +8,7 @@ from deep_tracking_ros.errors import ModelError
 from deep_tracking_ros.single_object.parts.backbone import Backbone, imagenet_state
 from deep_tracking_ros.single_object.parts.calibration import Calibration, calibration_error
 from deep_tracking_ros.single_object.parts.correlation import bank_sampling, bank_scales, cross_correlation
+from deep_tracking_ros.single_object.parts.success import success_curve
 from deep_tracking_ros.single_object.siamfc_network import SiamFC
 
 
@@ -109,6 +110,23 @@ def test_calibration_follows_the_share_of_successes():
     assert np.abs(curve(raw) - truth).mean() < 0.04
     assert calibration_error(curve(raw), success) < 0.03
     assert calibration_error(np.full(4000, 0.9), success) == pytest.approx(0.9 - success.mean(), abs=1e-6)
+
+
+def test_calibration_error_by_hand():
+    assert calibration_error([0.8] * 10, [1] * 8 + [0] * 2) == pytest.approx(0)
+    assert calibration_error([0.95] * 4 + [0.15] * 4, [1, 1, 0, 0] + [0] * 4) == pytest.approx(0.3)
+    assert calibration_error([1.0, 0.0], [1, 0]) == 0
+    assert calibration_error([0.9, -1, np.nan], [1, 1, 0]) == pytest.approx(0.1)  # the latter two are no scores
+    assert np.isnan(calibration_error([-1, np.nan], [1, 0]))
+
+
+def test_success_is_counted_strictly_above_each_threshold():
+    assert success_curve([0.35, 1.0]).tolist() == [1.0] * 7 + [0.5] * 13 + [0.0]  # 0.35 is not above 0.35
+    assert success_curve([0.0]).tolist() == [0.0] * 21
+    rng = np.random.default_rng(0)
+    twentieths = rng.integers(0, 21, 500)  # overlaps that lie on thresholds, as float32 like those of `iou`
+    expected = [(twentieths > k).mean() for k in range(21)]
+    np.testing.assert_allclose(success_curve((twentieths / 20).astype(np.float32)), expected, atol=1e-6)
 
 
 def test_calibration_is_level_outside_of_its_knots():

@@ -1,12 +1,18 @@
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import torch
 
+from deep_tracking_ros.models.card import ModelCard
+from deep_tracking_ros.models.store import find_model
+from deep_tracking_ros.single_object.golden import check_golden
 from deep_tracking_ros.single_object.tracker import Estimate, Target
 from deep_tracking_ros.training.clips import Clip, ClipSet
+from deep_tracking_ros.training.finish import finish
 from deep_tracking_ros.training.siamfc import hats, losses, split
 from deep_tracking_ros.training.validation import Passes, calibrate, passes
 
@@ -141,3 +147,18 @@ def test_negative_pairs_teach_presence_only():
     assert gone["hit"] == 0
     assert gone["presence"] > 0.005
     assert there["place"] < 0.01
+
+
+def test_a_model_is_finished_where_an_earlier_one_lies(tmp_path, clips):
+    """Trackers are tried on the golden sample of their folder: that of the earlier model must not be asked."""
+    model, folder = find_model("siamfc"), tmp_path / "model"
+    folder.mkdir()
+    other = {key: array * 2 if array.dtype.kind == "f" else array for key, array in model.golden().items()}
+    np.savez_compressed(folder / "golden.npz", **other)
+    weights = {key: torch.from_numpy(value) for key, value in model.state().items()}
+    card = dataclasses.replace(model.card, name="again", tracking={}, calibration={}, thresholds={}, results={})
+    made = finish(card, weights, folder, clips, {"window": (0.3, 0.2)}, lambda text: None)
+    assert check_golden(made, "torch") < 1e-3
+    assert ModelCard.load(folder / "card.yaml") == made.card
+    assert 0 <= made.card.results["calibration"]["calibration_error"] <= 1
+    assert "&id" not in (folder / "card.yaml").read_text()

@@ -61,8 +61,20 @@ class Calibration:
 
 
 def calibration_error(probability: ArrayLike, success: ArrayLike, bins: int = 10) -> float:
-    """Expected calibration error: mean distance of stated and seen share of success over bins of equal width."""
-    p, y = np.asarray(probability, np.float64).ravel(), np.asarray(success, np.float64).ravel()
+    """Expected calibration error (Guo et al., ICML 2017): mean gap between stated and seen share of success.
+
+    Args:
+        probability: (n,) stated; nan and negative numbers mean that there was none and are left out.
+        success: (n,) what happened.
+        bins: number of intervals of equal width.
+
+    Returns:
+        0 (calibrated) to 1; nan without any probability.
+    """
+    p, y = np.asarray(probability, np.float64), np.asarray(success, np.float64)
+    known = p >= 0
+    p, y = p[known], y[known]
+    if not len(p):
+        return float("nan")
     number = np.minimum((p * bins).astype(int), bins - 1)
-    gaps = [abs(p[number == b].mean() - y[number == b].mean()) * (number == b).mean() for b in np.unique(number)]
-    return float(np.sum(gaps))
+    return float(np.abs(np.bincount(number, p - y, bins)).sum() / len(p))
