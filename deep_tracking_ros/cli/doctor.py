@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from deep_tracking_ros.ros.doctor import Finding
+    from deep_tracking_ros.ros.installation import Finding
 
 app = typer.Typer(add_completion=False)
 
 
 @app.command()
 def doctor(
-    topic: str = typer.Option("/camera/image", help="The camera's images, raw or compressed."),
-    node: str = typer.Option("/single_object_tracker", help="The tracker's node."),
+    topic: str = typer.Option(
+        "", help="The camera's images, raw or compressed; without it what the tracker listens to."
+    ),
+    node: str = typer.Option("", help="The tracker's node; without it every node that takes targets."),
     model: str = typer.Option("siamfc", help="Model to try the backends with."),
     seconds: float = typer.Option(3.0, help="How long to listen.", min=0.1, max=60.0),
     install_only: bool = typer.Option(False, "--install-only", help="Look at the installation, not at a live graph."),
@@ -45,8 +47,9 @@ def doctor(
 
 def _look(topic: str, tracker: str, model: str, seconds: float, install_only: bool, quiet: bool) -> Iterator[Finding]:
     """All findings, printed as they come."""
-    from deep_tracking_ros.ros import doctor as checks
     from deep_tracking_ros.ros.client import temporary_node
+    from deep_tracking_ros.ros.doctor import graph
+    from deep_tracking_ros.ros.installation import installation
 
     def show(findings: Iterator[Finding]) -> Iterator[Finding]:
         for f in findings:
@@ -56,10 +59,10 @@ def _look(topic: str, tracker: str, model: str, seconds: float, install_only: bo
             yield f
 
     bad = False
-    for f in show(checks.installation(model)):
+    for f in show(installation(model)):
         bad |= f.problem and f.subject in ("ROS 2", "interfaces")
         yield f
     if install_only or bad:  # without ROS there is no graph to look at
         return
     with temporary_node("deep_tracking_doctor") as node:
-        yield from show(checks.graph(node, topic, tracker, seconds))
+        yield from show(graph(node, topic, tracker, seconds))

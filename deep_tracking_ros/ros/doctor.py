@@ -1,138 +1,24 @@
-"""Why does no output come? Looks at the installation and at a live graph, and says what to do."""
+"""Why does no output come? Looks at a live graph, and says what to do."""
 
 from __future__ import annotations
 
-import os
-import platform
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib import metadata, util
 from typing import TYPE_CHECKING, Any
 
 from deep_tracking_ros.errors import DeepTrackingError
+from deep_tracking_ros.ros.installation import Finding
+from deep_tracking_ros.ros.nodes import CAMERA, NODES
 from deep_tracking_ros.types import seconds
 
 if TYPE_CHECKING:
     from rclpy.node import Node
 
 OLD = 1.0  # s; an image older than this when it arrives is of no use to a live tracker
-DISCOVERY = 2.0  # s; to wait for camera and tracker to show up
+DISCOVERY = 3.0  # s; to wait at most for camera and tracker to show up
 RATE = 1.0  # Hz; fewer images than this are as good as none
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at. ``advice`` is not empty where it is a problem."""
-
-    subject: str
-    text: str
-    advice: str = ""
-
-    @property
-    def problem(self) -> bool:
-        return bool(self.advice)
-
-
-# ---- the installation
-
-
-def installation(model: str = "siamfc") -> Iterator[Finding]:
-    """Versions, backends that give the right numbers on the model's golden input, engine cache, display."""
-    yield Finding("system", f"Python {platform.python_version()}, {platform.platform()}, {os.cpu_count()} cores")
-    names = (
-        "deep_tracking_ros",
-        "numpy",
-        "opencv-contrib-python",
-        "torch",
-        "onnxruntime",
-        "tensorrt",
-        "rosbags",
-        "mcap",
-    )
-    yield Finding("packages", ", ".join(f"{name} {version}" for name in names if (version := _version(name))))
-    yield from _ros()
-    yield from _backends(model)
-    yield _cache()
-    display = os.environ.get("WAYLAND_DISPLAY") or os.environ.get("DISPLAY")
-    yield Finding("display", display or "none: draw boxes on a picture (target snapshot, target set --on)")
-
-
-def _version(name: str) -> str:
-    if name == "deep_tracking_ros":
-        from deep_tracking_ros import __version__
-
-        return __version__
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return ""
-
-
-def _ros() -> Iterator[Finding]:
-    source = "use .venv/bin/deep-tracking after `make setup`, or source your workspace's install/setup.bash"
-    if util.find_spec("rclpy") is None:
-        yield Finding("ROS 2", "rclpy is not to be found", f"install ROS 2 or {source}")
-        return
-    try:
-        from rclpy.utilities import get_rmw_implementation_identifier
-
-        rmw = get_rmw_implementation_identifier()
-    except Exception as error:  # a missing shared library shows itself in many ways
-        yield Finding("ROS 2", f"rclpy does not load: {error}", source)
-        return
-    setting = {n: os.environ.get(n) for n in ("ROS_DISTRO", "ROS_DOMAIN_ID", "ROS_AUTOMATIC_DISCOVERY_RANGE")}
-    given = ", ".join(f"{n}={v}" for n, v in setting.items() if v)
-    yield Finding("ROS 2", f"{rmw}; {given or 'domain 0'}")
-    if util.find_spec("deep_tracking_ros.msg") is None:
-        yield Finding(
-            "interfaces", "deep_tracking_ros.msg is not to be found", f"build them (`make setup`) and {source}"
-        )
-    else:
-        yield Finding("interfaces", "deep_tracking_ros.msg, .srv and .action are built")
-
-
-def _backends(model: str) -> Iterator[Finding]:
-    """Each backend on the model's golden input; it is a problem only where none works."""
-    from deep_tracking_ros.models.store import find_model
-
-    try:
-        found = find_model(model, "single_object")
-    except DeepTrackingError as error:
-        yield Finding("model", str(error), "name a model with --model, or install the package with its weights")
-        return
-    yield Finding("model", f"{model} in {found.folder}")
-    from deep_tracking_ros.inference.parity import TOLERANCE
-    from deep_tracking_ros.single_object.golden import check_golden
-
-    working = False
-    for backend in ("tensorrt", "onnxruntime", "torch"):
-        began = time.perf_counter()
-        try:
-            difference = check_golden(found, backend=backend)
-        except (DeepTrackingError, ImportError) as error:
-            yield Finding(f"backend {backend}", f"not here: {error}")
-            continue
-        took = (time.perf_counter() - began) * 1e3
-        right = difference <= TOLERANCE["fp32"]
-        text = (
-            f"{'right' if right else 'WRONG'}: off by {difference:.1e} on the golden input ({took:.0f} ms with loading)"
-        )
-        advice = "" if right else "choose another backend, and clear the cache (deep-tracking engines clear)"
-        yield Finding(f"backend {backend}", text, advice)
-        working |= right
-    if not working:
-        yield Finding("backends", "none runs the model", "install onnxruntime or torch (pip install onnxruntime)")
-
-
-def _cache() -> Finding:
-    from deep_tracking_ros.inference.cache import EngineCache, default_folder
-
-    entries = EngineCache().entries()
-    return Finding("engine cache", f"{len(entries)} entries in {default_folder()}")
-
-
-# ---- the live graph
 
 
 @dataclass
@@ -152,33 +38,103 @@ class Heard:
 
 
 def graph(node: Node, topic: str, tracker: str, listen: float = 3.0) -> Iterator[Finding]:
-    """The way from camera to boxes, link by link: publishers, QoS, images, clock, tracker, results."""
+    """The way from camera to boxes, link by link: publishers, QoS, images, clock, tracker, results.
+
+    Without ``tracker`` all that are there are looked at, without ``topic`` the images that each listens to. ``listen``
+    (s) is how long.
+    """
     from deep_tracking_ros.ros.client import spin_until
 
+    topic, tracker = _absolute(topic), _absolute(tracker)
+
     def discovered() -> bool:
-        publishers = node.get_publishers_info_by_topic(topic)
-        named = not any("UNKNOWN" in p.node_name for p in publishers)  # names come a moment after the topics
-        return bool(publishers) and named and _exists(node, tracker)
+        """Everything that a graph has which is well; one part after the other comes to be known."""
+        names = [t for t in _trackers(node, tracker) if _exists(node, t)]
+        return bool(names) and all(_connected(node, _images_of(node, t, topic), t) for t in names)
 
     spin_until(node, discovered, DISCOVERY)
-    present = _exists(node, tracker)
-    if present:
-        yield Finding("tracker", f"{tracker} is there")
-    else:
+    present = [t for t in _trackers(node, tracker) if _exists(node, t)]
+    for name in present:
+        yield Finding("tracker", f"{name} is there")
+        yield from _link(node, _images_of(node, name, topic), name, listen)
+    if not present:
         nodes = [f"{space.rstrip('/')}/{name}" for name, space in node.get_node_names_and_namespaces()]
         others = ", ".join(sorted(n for n in nodes if n != node.get_fully_qualified_name())) or "none"
+        what = f"there is no node {tracker}" if tracker else "there is no tracker"
         advice = "start it (deep-tracking run tracker), or name it with --node; same ROS_DOMAIN_ID on both sides?"
-        yield Finding("tracker", f"there is no node {tracker}; nodes are {others}", advice)
-    yield from _topic(node, topic)
-    if present:
-        yield from _subscription(node, topic, tracker)
-    yield from _traffic(node, topic, tracker if present else "", listen)
-    if present:
+        yield Finding("tracker", f"{what}; nodes are {others}", advice)
+        yield from _link(node, topic or CAMERA, "", listen)
+
+
+def _link(node: Node, topic: str, tracker: str, listen: float) -> Iterator[Finding]:
+    """From the images of ``topic``, raw or compressed, to the boxes of ``tracker``; empty = there is none."""
+    published = [t for t in _stream(topic) if node.get_publishers_info_by_topic(t)]
+    asked = [t for t in _stream(topic) if tracker and t in _listens(node, tracker)]
+    chosen = next((t for t in published if t in asked), next(iter(published), topic))
+    yield from _topic(node, chosen)
+    if asked and published and chosen not in asked:
+        transport = "compressed" if chosen.endswith("/compressed") else "raw"
+        text = f"{tracker} listens to {asked[0]}, but only {chosen} is published"
+        yield Finding("transport", text, f"start it with image_transport:={transport}")
+    elif tracker:
+        yield from _subscription(node, chosen, tracker)
+    yield from _traffic(node, chosen, tracker, listen)
+    if tracker:
         yield from _state(node, tracker)
+
+
+def _absolute(name: str) -> str:
+    return "/" + name.strip("/") if name else ""
+
+
+def _stream(topic: str) -> tuple[str, str]:
+    """The topics of one stream of images: raw and compressed."""
+    base = topic.removesuffix("/compressed")
+    return base, f"{base}/compressed"
 
 
 def _exists(node: Node, name: str) -> bool:
     return any(f"{space.rstrip('/')}/{base}" == name for base, space in node.get_node_names_and_namespaces())
+
+
+def _trackers(node: Node, given: str) -> list[str]:
+    """The node that is meant; else those that offer ``SetTarget``, or have the default name (unconfigured yet)."""
+    if given:
+        return [given]
+    service = "deep_tracking_ros/srv/SetTarget"
+    offer = {n.rpartition("/")[0] for n, types in node.get_service_names_and_types() if service in types}
+    default = NODES["single_object_tracker"].executable
+    named = {f"{space.rstrip('/')}/{base}" for base, space in node.get_node_names_and_namespaces() if base == default}
+    return sorted(offer | named)
+
+
+def _listens(node: Node, tracker: str) -> list[str]:
+    """Topics of images that a node subscribes to."""
+    from rclpy.node import NodeNameNonExistentError
+
+    from deep_tracking_ros.ros.bags import COMPRESSED, IMAGE
+
+    space, _, name = tracker.rpartition("/")
+    try:
+        found = node.get_subscriber_names_and_types_by_node(name, space or "/")
+    except NodeNameNonExistentError:  # it has just ended
+        return []
+    return [topic for topic, types in found if types[0] in (IMAGE, COMPRESSED)]
+
+
+def _images_of(node: Node, tracker: str, given: str) -> str:
+    """The topic of images that is meant; else what the tracker listens to."""
+    return given or next(iter(_listens(node, tracker)), CAMERA)
+
+
+def _connected(node: Node, topic: str, tracker: str) -> bool:
+    """Whether somebody publishes what the tracker listens to, and all of them are known by name."""
+    ends = [
+        (node.get_publishers_info_by_topic(t), node.get_subscriptions_info_by_topic(t))
+        for t in _stream(topic)
+        if t in _listens(node, tracker)
+    ]
+    return any(offers and asks and not any("UNKNOWN" in e.node_name for e in (*offers, *asks)) for offers, asks in ends)
 
 
 def _topic(node: Node, topic: str) -> Iterator[Finding]:
@@ -189,7 +145,9 @@ def _topic(node: Node, topic: str) -> Iterator[Finding]:
         images = [f"{n} ({t[0]})" for n, t in node.get_topic_names_and_types() if t[0] in (IMAGE, COMPRESSED)]
         published = [i for i in images if node.get_publishers_info_by_topic(i.split()[0])]
         there = ", ".join(published) or "none"
-        advice = "start the camera" if not published else "start the tracker with image:= one of these topics"
+        advice = "start the camera"
+        if published:
+            advice = "start the tracker with image:= one of these topics (without /compressed)"
         yield Finding("topic", f"nobody publishes {topic}; published topics of images are {there}", advice)
         return
     types = sorted({p.topic_type for p in publishers})
@@ -214,11 +172,11 @@ def _subscription(node: Node, topic: str, tracker: str) -> Iterator[Finding]:
         if s.node_name == name and s.node_namespace.rstrip("/") == space
     ]
     if not mine:
-        listens = [
-            t for t, types in node.get_subscriber_names_and_types_by_node(name, space or "/") if "Image" in types[0]
-        ]
-        text = f"{tracker} does not listen to {topic}; it listens to {', '.join(listens) or 'no topic of images'}"
-        yield Finding("subscription", text, f"activate it (ros2 lifecycle set), or start it with image:={topic}")
+        text = (
+            f"{tracker} does not listen to {topic}; it listens to {', '.join(_listens(node, tracker)) or 'no images'}"
+        )
+        image = f"image:={_stream(topic)[0]}" + (" image_transport:=compressed" if topic == _stream(topic)[1] else "")
+        yield Finding("subscription", text, f"activate it (ros2 lifecycle set), or start it with {image}")
         return
     for offer in node.get_publishers_info_by_topic(topic):
         ask, give = mine[0].qos_profile, offer.qos_profile
@@ -230,7 +188,7 @@ def _subscription(node: Node, topic: str, tracker: str) -> Iterator[Finding]:
         advice = []
         if mine[0].topic_type != offer.topic_type:
             text += f"; the tracker wants {mine[0].topic_type}, this is {offer.topic_type}"
-            advice.append("set the tracker's parameter image_transport to fit (raw or compressed)")
+            advice.append("raw images must be on a topic NAME, compressed ones on NAME/compressed: remap the camera's")
         if ask.reliability == ReliabilityPolicy.RELIABLE != give.reliability:
             advice.append("set the tracker's parameter image_reliability to best_effort")
         if ask.durability == DurabilityPolicy.TRANSIENT_LOCAL != give.durability:
@@ -273,22 +231,26 @@ def _traffic(node: Node, topic: str, tracker: str, listen: float) -> Iterator[Fi
         for status in interfaces.deserialize(data, "diagnostic_msgs/msg/DiagnosticArray").status:
             reports[status.name] = status
 
-    def subscribe(name: str, heard: Heard, then: Callable[[bytes], None] | None = None) -> str:
-        if not node.get_publishers_info_by_topic(name):
-            return ""
-        type_ = published_type(node, name)
-        try:
-            kind = message_class(type_)
-        except DeepTrackingError:
-            return type_
-        node.create_subscription(kind, name, hear(heard, then), matching_qos(node, name), raw=True)
-        return type_
+    waiting: dict[str, tuple[Heard, Callable[[bytes], None] | None]] = {
+        "/clock": (clocks, on_clock),
+        topic: (images, on_image),
+        "/diagnostics": (diagnostics, on_diagnostics),
+        f"{tracker}/boxes": (boxes, None),
+    }
+    types: dict[str, str] = {}
 
-    clocked = subscribe("/clock", clocks, on_clock)
-    type_ = subscribe(topic, images, on_image)
-    subscribe("/diagnostics", diagnostics, on_diagnostics)
-    subscribe(f"{tracker}/boxes", boxes)
-    spin_until(node, lambda: False, listen)
+    def subscribe() -> None:
+        """To what is published by now; some of it may become known only while we listen."""
+        for name in [n for n in waiting if node.get_publishers_info_by_topic(n)]:
+            callback = hear(*waiting.pop(name))
+            types[name] = published_type(node, name)
+            with suppress(DeepTrackingError):  # a type that is not built here
+                kind = message_class(types[name])
+                node.create_subscription(kind, name, callback, matching_qos(node, name), raw=True)
+
+    spin_until(node, subscribe, listen)
+    spin_until(node, lambda: images.count > 1 or topic in waiting, listen)  # on a busy machine the first comes late
+    clocked, type_ = "/clock" in types, types.get(topic, "")
 
     if clocked:
         fine = clocks.count > 0
@@ -380,7 +342,7 @@ def _state(node: Node, tracker: str) -> Iterator[Finding]:
 
 
 def _diagnostics(reports: dict[str, Any], tracker: str) -> Iterator[Finding]:
-    mine = [s for name, s in reports.items() if tracker.strip("/") in name]
+    mine = [s for name, s in reports.items() if name == tracker.strip("/")]
     if not mine:
         yield Finding("diagnostics", f"nothing about {tracker} on /diagnostics")
     for status in mine:

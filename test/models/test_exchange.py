@@ -201,7 +201,7 @@ BROKEN_GOLDEN = [
 
 @pytest.mark.parametrize(("spoil", "words"), BROKEN_GOLDEN)
 def test_a_damaged_golden_sample_is_refused_and_the_doctor_lives_on(copy, models, spoil, words):
-    from deep_tracking_ros.ros.doctor import installation
+    from deep_tracking_ros.ros.installation import installation
 
     spoil(copy)
     with pytest.raises(ModelError, match=words):

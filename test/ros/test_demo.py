@@ -82,7 +82,7 @@ def test_diagnostics_are_those_of_our_tracker():
         status.values = [value]
         array.status.append(status)
     watched = SimpleNamespace(seen=demo.Seen())
-    demo.Operator._on_diagnostics(watched, interfaces.serialize(array, "diagnostic_msgs/msg/DiagnosticArray"), {})
+    demo.Operator._on_diagnostics(watched, interfaces.serialize(array, "diagnostic_msgs/msg/DiagnosticArray"))
     assert watched.seen.diagnostics == {"whose": "single_object_tracker"}
 
 
