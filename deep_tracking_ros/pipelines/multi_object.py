@@ -150,9 +150,8 @@ class MultiObjectPipeline(Pipeline):
             self.images.append(item)
 
     def step(self, port: str, item: Any) -> Iterable[Output]:
-        """Take detections (port ``detections``) or an image (port ``image``), which gives no output of its own."""
+        """Take detections (port ``detections``); images serve by `remember` alone and give no output of their own."""
         if port == "image":
-            self.remember(port, item)
             return ()
         return tuple(self._process(ready) for ready in self._released(item))
 

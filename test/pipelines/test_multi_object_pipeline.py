@@ -157,8 +157,9 @@ def test_images_take_the_cameras_motion_out():
     assert set(with_images.inputs) == {"detections", "image"}
     assert set(without.inputs) == {"detections"}
     for k, shift in enumerate([0, 0, 0, 60]):
-        image = np.roll(picture, shift, 1)
-        assert list(with_images.step("image", Frame(image, START + k * DT, "camera"))) == []
+        frame = Frame(np.roll(picture, shift, 1), START + k * DT, "camera")
+        with_images.remember("image", frame)
+        assert list(with_images.step("image", frame)) == []
         (result,) = feed(with_images, seen(k, 400 + shift))
         (blind,) = feed(without, seen(k, 400 + shift))
     assert (result.width, result.height) == (960, 720)
