@@ -132,8 +132,12 @@ def _export(network: Network) -> bytes:
 
 def check_graph(network: Network, model: bytes) -> None:
     """Raise `EngineError` unless an ONNX file is sound and has the declared inputs and outputs."""
-    import onnx
-
+    try:
+        import onnx
+    except ImportError as error:  # the next backend may do without
+        raise EngineError(
+            f"the ONNX file of network {network.name!r} cannot be checked: {error}; install onnx"
+        ) from error
     try:
         proto = onnx.load_model_from_string(model)
         onnx.checker.check_model(proto)
