@@ -7,6 +7,7 @@ thread alone calls the pipeline: frames and commands reach it through one mailbo
 from __future__ import annotations
 
 import traceback
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from threading import Thread
@@ -14,7 +15,7 @@ from time import monotonic, perf_counter
 from typing import Any
 
 from rclpy.clock import Clock
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.task import Future
@@ -33,10 +34,13 @@ from deep_tracking_ros.ros.memory import keep_freed_memory
 from deep_tracking_ros.ros.messages import failure
 from deep_tracking_ros.ros.parameters import DeclaredParameters, NodeParameters
 from deep_tracking_ros.ros.results import Results
+from deep_tracking_ros.ros.signals import interruptible
 from deep_tracking_ros.ros.upgrades import Upgrades
 from deep_tracking_ros.types import Frame
 
 RCLError = rclpy_implementation.RCLError
+MOST_FAILURES = 100
+"""Of callbacks in a second; a node where more fail is out of order."""
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
@@ -149,10 +153,12 @@ class PipelineNode(LifecycleNode):
         if self._upgrades is not None:
             self._upgrades.stop()
             self._upgrades = None
-        for part in (self._goals, self._commands, self._results):
+        if self._goals is not None:
+            self._goals.retire()
+        for part in (self._commands, self._results):
             if part is not None:
                 part.destroy()
-        self._goals = self._commands = self._results = None
+        self._commands = self._results = None
         if self.pipeline is not None:
             self.pipeline.close()
             self.pipeline = None
@@ -222,13 +228,13 @@ class PipelineNode(LifecycleNode):
         if frame is not None:
             self._results.draw(output, frame, self._own.overlay_rate)
 
-    def _report(self, error: Exception) -> None:
-        """An input could not be read or processed: the node goes on with the next."""
+    def _report(self, error: Exception, what: str = "input skipped") -> None:
+        """An input could not be read or processed, or a callback failed: the node goes on with the next."""
         unusable = isinstance(error, InvalidImageError | DataError)
         self.diagnostics.measurements.count("unusable" if unusable else "faults")
         self.diagnostics.last_fault = failure(error).message
         self._log_fault(error)
-        self.get_logger().warning(f"input skipped: {self.diagnostics.last_fault}", throttle_duration_sec=5.0)
+        self.get_logger().warning(f"{what}: {self.diagnostics.last_fault}", throttle_duration_sec=5.0)
 
     def _log_fault(self, error: Exception) -> None:
         if not isinstance(error, DeepTrackingError):
@@ -281,32 +287,52 @@ class PipelineNode(LifecycleNode):
     # ---- life
 
     def run(self) -> None:
-        """Serve until interrupted (`KeyboardInterrupt` or `ExternalShutdownException`)."""
-        spin(self)
+        """Serve until interrupted (`KeyboardInterrupt` or `ExternalShutdownException`), or out of order.
 
-    def destroy_node(self) -> None:
-        """Stop the worker, free the pipeline, and end the node."""
-        self._stop()
-        self._release()
-        super().destroy_node()
+        One thread is enough, since no callback waits, and it is the cheapest: rclpy's executor of several threads
+        costs 2 ms more per image.
+        """
+        keep_freed_memory()
+        executor = SingleThreadedExecutor(context=self.context)
+        executor.add_node(self)
+        try:
+            with interruptible(executor):
+                self._serve(executor)
+        finally:
+            self._stop()
+            self._send_last_results(executor)
+            executor.shutdown()
 
-
-def spin(node: PipelineNode) -> None:
-    """Serve a node until its context is shut down.
-
-    One thread is enough, since no callback waits, and it is the cheapest: rclpy's executor of several threads costs
-    2 ms more per image.
-    """
-    keep_freed_memory()
-    executor = SingleThreadedExecutor(context=node.context)
-    executor.add_node(node)
-    try:
-        while node.context.ok():
+    def _serve(self, executor: Executor) -> None:
+        """Survive callbacks that fail, such as an answer to a client that is gone, unless they do nothing else."""
+        failures: deque[float] = deque(maxlen=MOST_FAILURES)
+        while self.context.ok():
             try:
-                executor.spin()
+                executor.spin_once()
             except ExternalShutdownException:
                 raise
-            except Exception as error:  # such as an answer to a client that is gone
-                node.get_logger().error("".join(traceback.format_exception(error)), throttle_duration_sec=5.0)
-    finally:
-        executor.shutdown()
+            except Exception as error:
+                self._report(error, "callback failed")
+                failures.append(monotonic())
+                if len(failures) == MOST_FAILURES and failures[-1] - failures[0] < 1.0:
+                    raise
+
+    def _send_last_results(self, executor: Executor) -> None:
+        """Tell whoever waits for a goal that it was ended, where the context is not shut down."""
+        if self._goals is None or not self._goals.left or not self.context.ok():
+            return
+        deadline = monotonic() + 0.2
+        with suppress(ExternalShutdownException):
+            while monotonic() < deadline:
+                executor.spin_once(timeout_sec=0.01)
+
+    def destroy_node(self) -> None:
+        """Stop the worker, free the pipeline, and end the node.
+
+        In an executor of somebody else, goals get their results only where the node is shut down before.
+        """
+        self._stop()
+        if self._goals is not None:
+            self._goals.destroy()
+        self._release()
+        super().destroy_node()

@@ -1,6 +1,8 @@
 """The action ``track_object`` of the node in a process of its own."""
 
 import os
+import signal
+import time
 
 import pytest
 
@@ -42,13 +44,14 @@ def rig(shared):
 class Goal:
     """A goal that was sent, with its feedback and, once it is over, its status and result."""
 
-    def __init__(self, rig, at=PLACE, stamp=0, frames=0, lost_frames=0, **fields):
-        """``frames`` and ``lost_frames`` are the timeout and max_lost in frames of the camera."""
+    def __init__(self, rig, at=PLACE, stamp=0, frames=0, lost_frames=0, silence=0.0, **fields):
+        """``frames`` and ``lost_frames`` are the timeout and max_lost in frames of the camera, ``silence`` in s."""
         self.rig, self.feedback = rig, []
         goal = fill_box(TrackObject.Goal(**fields), at)
         set_stamp(goal.stamp, stamp)
         set_stamp(goal.timeout, frames * STEP)
         set_stamp(goal.max_lost, lost_frames * STEP)
+        set_stamp(goal.max_silence, round(silence * 1e9))
         rig.wait(rig.action.server_is_ready)
         sent = rig.action.send_goal_async(
             goal, feedback_callback=lambda message: self.feedback.append(message.feedback)
@@ -57,6 +60,11 @@ class Goal:
         self.handle = sent.result()
         assert self.handle.accepted
         self.answer = self.handle.get_result_async()
+
+    def waits(self, targets=1):
+        """Until so many targets wait for the next image, of which this goal's is one."""
+        self.rig.diagnostics(lambda values: values["pending"] == str(targets))
+        return self
 
     def show(self, *centres):
         """The camera's next image, and the feedback about it."""
@@ -70,8 +78,7 @@ class Goal:
 
 
 def test_success_after_the_time_of_the_images_with_feedback_on_each(rig):
-    goal = Goal(rig, frames=4, label="bus")
-    rig.spin(0.1)
+    goal = Goal(rig, frames=4, label="bus").waits()
     for i in range(5):
         feedback = goal.show((40 + i, 60))
         assert feedback.box.center_x + 0.5 == pytest.approx(40 + i, abs=1)
@@ -94,8 +101,7 @@ def test_a_goal_on_a_past_image(rig):
 
 
 def test_a_target_that_stays_lost_ends_the_goal(rig):
-    goal = Goal(rig, lost_frames=2)
-    rig.spin(0.1)
+    goal = Goal(rig, lost_frames=2).waits()
     assert goal.show(PLACE).box.state == State.TRACKED
     assert goal.show().box.state == State.LOST
     assert goal.show(PLACE).box.state == State.TRACKED  # back in time: the count starts anew
@@ -112,16 +118,14 @@ def test_a_target_that_stays_lost_ends_the_goal(rig):
 
 
 def test_lost_at_once_without_patience(rig):
-    goal = Goal(rig)
-    rig.spin(0.1)
+    goal = Goal(rig).waits()
     goal.show(PLACE)
     goal.show()
     assert goal.result()[1].code == ErrorCode.TARGET_LOST
 
 
 def test_the_time_is_over_while_the_target_is_lost(rig):
-    goal = Goal(rig, frames=2, lost_frames=100)
-    rig.spin(0.1)
+    goal = Goal(rig, frames=2, lost_frames=100).waits()
     goal.show(PLACE)
     goal.show()
     goal.show()
@@ -130,8 +134,7 @@ def test_the_time_is_over_while_the_target_is_lost(rig):
 
 
 def test_cancel_removes_the_target_also_when_no_image_comes(rig):
-    goal = Goal(rig, lost_frames=100)
-    rig.spin(0.1)
+    goal = Goal(rig, lost_frames=100).waits()
     goal.show(PLACE)
     cancelled = goal.handle.cancel_goal_async()
     rig.wait(cancelled.done)
@@ -141,8 +144,7 @@ def test_cancel_removes_the_target_also_when_no_image_comes(rig):
 
 
 def test_a_target_removed_by_somebody_else_ends_the_goal(rig):
-    goal = Goal(rig, lost_frames=100)
-    rig.spin(0.1)
+    goal = Goal(rig, lost_frames=100).waits()
     id_ = goal.show(PLACE).box.id
     assert rig.remove_target(id_).success
     rig.show(PLACE)
@@ -162,9 +164,44 @@ def test_goals_that_cannot_start_end_with_the_code_of_their_error(rig):
         assert (status, result.success, result.code, result.id) == (GoalStatus.STATUS_ABORTED, False, code, 0)
 
 
+@pytest.mark.parametrize("limit", [{"frames": -1}, {"lost_frames": -1}, {"silence": -0.5}])
+def test_negative_limits_are_refused(rig, limit):
+    status, result = Goal(rig, **limit).result()
+    assert (status, result.success, result.code) == (GoalStatus.STATUS_ABORTED, False, ErrorCode.INVALID_REQUEST)
+    assert "must be 0 or more" in result.message
+    assert rig.diagnostics()[2]["pending"] == "0"
+
+
+def test_a_camera_that_stops_ends_the_goal(rig):
+    patient, goal = Goal(rig, at=(100, 60), lost_frames=100), Goal(rig, lost_frames=100, silence=0.5)
+    patient.waits(2)
+    goal.show(PLACE, (100, 60))
+    began = time.monotonic()
+    status, result = goal.result()
+    assert 0.4 < time.monotonic() - began < 3
+    assert (status, result.success, result.code) == (GoalStatus.STATUS_ABORTED, False, ErrorCode.NO_FRAME)
+    assert "no image was processed for 0.5" in result.message
+    assert result.last == goal.feedback[-1].box
+    assert [box.id for box in rig.show(PLACE, (100, 60)).boxes] == [patient.feedback[-1].box.id]
+    assert not patient.answer.done()
+    patient.handle.cancel_goal_async()
+    patient.result()
+
+
+def test_a_camera_that_is_slow_does_not_end_the_goal(rig):
+    goal = Goal(rig, lost_frames=100, silence=1.0).waits()
+    for _ in range(3):
+        goal.show(PLACE)
+        rig.spin(0.6)
+    assert not goal.answer.done()
+    goal.handle.cancel_goal_async()
+    goal.result()
+
+
 def test_several_goals_beside_a_target_of_the_service(rig):
     first, second = Goal(rig, frames=2), Goal(rig, at=(100, 60), lost_frames=100)
     own = rig.set_target((130, 60))
+    first.waits(3)
     for _ in range(3):
         message = rig.show(PLACE, (100, 60), (130, 60))
     assert len(message.boxes) == 3
@@ -177,8 +214,7 @@ def test_several_goals_beside_a_target_of_the_service(rig):
 
 
 def test_time_jumps_are_not_time_that_passed(rig):
-    goal = Goal(rig, frames=3, lost_frames=100)
-    rig.spin(0.1)
+    goal = Goal(rig, frames=3, lost_frames=100).waits()
     goal.show(PLACE)
     epoch = goal.show(PLACE).epoch
     rig.index += 500  # 20 s without an image
@@ -190,8 +226,7 @@ def test_time_jumps_are_not_time_that_passed(rig):
 
 
 def test_deactivation_ends_goals_and_removes_their_targets(rig):
-    goal = Goal(rig, lost_frames=100)
-    rig.spin(0.1)
+    goal = Goal(rig, lost_frames=100).waits()
     goal.show(PLACE)
     assert rig.change("deactivate")
     status, result = goal.result()
@@ -201,3 +236,24 @@ def test_deactivation_ends_goals_and_removes_their_targets(rig):
     assert rig.change("activate")
     rig.ready()
     assert len(rig.show(PLACE).boxes) == 0
+
+
+@pytest.mark.parametrize("end", ["shutdown", "SIGINT", "SIGTERM"])
+def test_whoever_waits_for_a_result_is_told_that_the_node_ends(tmp_path, end):
+    with running(tmp_path, "/own") as (rig, process):
+        rig.ready()
+        goals = [Goal(rig, lost_frames=100), Goal(rig, at=(100, 60), lost_frames=100)]
+        goals[0].waits(2)
+        goals[0].show(PLACE, (100, 60))
+        if end == "shutdown":
+            assert rig.change("active_shutdown")
+            assert rig.state() == "finalized"
+        else:
+            process.process.send_signal(getattr(signal, end))
+        for goal in goals:
+            status, result = goal.result()
+            assert (status, result.success, result.code) == (GoalStatus.STATUS_ABORTED, False, ErrorCode.NOT_ACTIVE)
+            assert result.last == goal.feedback[-1].box
+        rig.wait(lambda: not rig.action.server_is_ready())
+        if end != "shutdown":
+            assert process.process.wait(10.0) == 0

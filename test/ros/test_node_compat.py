@@ -12,21 +12,22 @@ PACKAGE = Path(deep_tracking_ros.__file__).parent
 # Names that are in rclpy's branches humble, jazzy, kilted and rolling alike; look there before one is added.
 EVERYWHERE = {
     "rclpy": {"clock", "create_node", "executors", "init", "signals", "spin"},
-    "rclpy.action.server": {"ActionServer", "CancelResponse"},
+    "rclpy.action.server": {"ActionServer", "CancelResponse", "GoalResponse"},
     "rclpy.callback_groups": {"ReentrantCallbackGroup"},
     "rclpy.clock": {"Clock"},
     "rclpy.context": {"Context"},
     "rclpy.duration": {"Duration"},
     "rclpy.exceptions": {"InvalidParameterValueException"},
-    "rclpy.executors": {"ExternalShutdownException", "SingleThreadedExecutor"},
+    "rclpy.executors": {"Executor", "ExternalShutdownException", "SingleThreadedExecutor"},
     "rclpy.impl.implementation_singleton": {"rclpy_implementation"},
     "rclpy.lifecycle": {"LifecycleNode", "LifecycleState", "TransitionCallbackReturn"},
-    "rclpy.node": {"Node"},
+    "rclpy.node": {"Node", "NodeNameNonExistentError"},
     "rclpy.parameter": {"parameter_value_to_python"},
     "rclpy.qos": {
         "DurabilityPolicy", "QoSCompatibility", "QoSPolicyKind", "QoSProfile", "ReliabilityPolicy",
         "qos_check_compatible",
     },
+    "rclpy.signals": {"uninstall_signal_handlers"},
     "rclpy.task": {"Future"},
     "rclpy.utilities": {"get_rmw_implementation_identifier", "try_shutdown"},
 }  # fmt: skip

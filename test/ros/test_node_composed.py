@@ -60,7 +60,7 @@ def test_two_cameras_share_nothing(nodes):
         assert left.set_target((40, 60), label="one").id == 1
         assert right.set_target((100, 60), label="other").id == 1
         goal = Goal(left, at=(130, 60), frames=2)
-        left.spin(0.2)
+        goal.waits(2)
         for _ in range(3):
             one, other = left.show((40, 60), None, None), right.show(None, (100, 60))
             assert {box.label for box in other.boxes} == {"other"}

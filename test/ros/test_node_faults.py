@@ -9,7 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import rclpy
+from rclpy.context import Context
+from rclpy.parameter import Parameter
 from rig import running
+from template_node import TemplatePipeline
+
+from deep_tracking_ros.ros.node import PipelineNode
 
 pytestmark = pytest.mark.ros
 
@@ -81,3 +87,19 @@ def test_a_script_that_forgets_the_node_ends():
         [sys.executable, "-c", FORGETTING], cwd=Path(__file__).parent, timeout=30, capture_output=True, text=True
     )
     assert result.returncode == 0, result.stderr
+
+
+def test_a_node_whose_callbacks_only_fail_gives_up():
+    context = Context()
+    rclpy.init(context=context, args=[], signal_handler_options=rclpy.signals.SignalHandlerOptions.NO)
+    values = [Parameter("autostart", value=False), Parameter("diagnostics_period", value=0.1)]
+    node = PipelineNode(TemplatePipeline, context=context, parameter_overrides=values)
+    try:
+        node.create_timer(0.001, lambda: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            node.run()
+        assert node.diagnostics.measurements.counts()["faults"] == 100
+        assert "ZeroDivisionError: division by zero" in node.diagnostics.status().message
+    finally:
+        node.destroy_node()
+        context.try_shutdown()
