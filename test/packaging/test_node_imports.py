@@ -41,3 +41,21 @@ def test_a_tracker_is_made_without_onnx(tmp_path):
     assert result.returncode == 0, result.stderr
     assert "torch fp32 on" in result.stdout
     assert "no onnxruntime: " in result.stdout
+
+
+def test_a_model_of_onnx_files_says_what_is_missing(tmp_path):
+    code = """
+from pathlib import Path
+from deep_tracking_ros.errors import EngineError
+from deep_tracking_ros.inference.engine import Network
+from deep_tracking_ros.inference.export import onnx_model
+from deep_tracking_ros.inference.cache import EngineCache
+path = Path("LICENSE")
+try:
+    onnx_model(Network("it", "0", (), (), onnx=path), EngineCache())
+except EngineError as error:
+    print(error)
+"""
+    result = run(code, tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "install onnx" in result.stdout
