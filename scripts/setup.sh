@@ -99,7 +99,7 @@ install_wheels() {
 ros_wheels() {
     install_wheels -r requirements/ros-jazzy.txt numpy
     # Some of these wheels name include folders of the machine that built them, which CMake refuses.
-    grep -rlE '"/opt/python/' "$venv"/share/*/cmake |
+    { grep -rlE '"/opt/python/' "$venv"/share/*/cmake || true; } |
         xargs -r sed -i -E '/INTERFACE_INCLUDE_DIRECTORIES "\/opt\/python\//s#"[^"]*"#""#'
 }
 

@@ -122,7 +122,13 @@ def test_recorder_keeps_every_message_and_definitions(bag, tmp_path, best_effort
         time.sleep(0.3)
     assert recording.returncode == 0  # by SIGINT, with a whole file
     messages = list(bags.read_messages(out))
-    assert [bags.parse_stamp(m.data) for m in messages] == [START + i * STEP for i in range(FRAMES)]
+    stamps = [bags.parse_stamp(m.data) for m in messages]
+    sent = [START + i * STEP for i in range(FRAMES)]
+    if best_effort:  # the middleware may lose some on a busy machine
+        assert stamps == sorted(set(stamps) & set(sent))
+        assert len(stamps) >= 0.8 * FRAMES
+    else:
+        assert stamps == sent
     assert all(0 <= m.log_time - bags.parse_stamp(m.data) < STEP * 5 for m in messages)  # stamped by /clock
     from rosbags.highlevel import AnyReader
 
