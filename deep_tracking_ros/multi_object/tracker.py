@@ -116,7 +116,7 @@ class MultiObjectTracker:
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings()
         self._stamp: int | None = None
-        self._last_id = 0
+        self.last_id = 0
         self._tracks = _no_tracks()
 
     def step(self, stamp: int, found: Boxes, camera_motion: Array | None = None) -> Tracks:
@@ -156,10 +156,10 @@ class MultiObjectTracker:
             # whatever is there in the first image is no sudden apparition
             hits = settings.confirm_after if self._stamp is None else 1
             looks = np.zeros((0, len(fresh))) if found.embeddings is None else found.embeddings[fresh].T
-            ids = np.arange(len(fresh)) + self._last_id + 1
+            ids = np.arange(len(fresh)) + self.last_id + 1
             counts = _counts(ids, found.kinds[fresh], hits, stamp)
             tracks = _joined(tracks, _born(places[:, fresh], found.scores[fresh], counts, looks, settings.noise))
-            self._last_id += len(fresh)
+            self.last_id += len(fresh)
         self._tracks, self._stamp = tracks, stamp
         return _snapshot(tracks, stamp, settings)
 

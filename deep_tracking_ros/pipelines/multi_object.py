@@ -15,7 +15,7 @@ from deep_tracking_ros.multi_object.parts.camera_motion import CameraMotion
 from deep_tracking_ros.multi_object.tracker import Boxes, MultiObjectTracker, Settings, Tracks
 from deep_tracking_ros.parameters import parameter
 from deep_tracking_ros.pipelines.frame_buffer import FrameBuffer, time_text
-from deep_tracking_ros.pipelines.pipeline import Output, Pipeline, Reply
+from deep_tracking_ros.pipelines.pipeline import Memory, Output, Pipeline, Reply
 from deep_tracking_ros.pipelines.time_keeper import Arrival, TimeKeeper, TimeRules
 from deep_tracking_ros.types import (
     Detections,
@@ -174,6 +174,14 @@ class MultiObjectPipeline(Pipeline):
             return output
         boxes = tuple(box if box.state is State.LOST else _moved(box, seconds(dt)) for box in item.boxes)
         return Output(output.port, replace(item, boxes=boxes, valid_at=item.stamp + dt))
+
+    def memory(self) -> Memory:
+        """See `Pipeline.memory`."""
+        return Memory(self.tracker.last_id, self.time.epoch + 1)
+
+    def resume(self, memory: Memory) -> None:
+        """See `Pipeline.resume`."""
+        self.tracker.last_id, self.time.epoch = memory.last_id, memory.epoch
 
     def status(self) -> Mapping[str, str | int | float]:
         """Counts; may be called from another thread."""

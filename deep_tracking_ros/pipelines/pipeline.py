@@ -34,6 +34,16 @@ class Reply:
     count: int = 0  # of targets that the command was about
 
 
+@dataclass(frozen=True)
+class Memory:
+    """What outlives a pipeline, for the one that takes its place."""
+
+    last_id: int = 0
+    """The largest id that was given."""
+    epoch: int = 0
+    """Of what comes next."""
+
+
 class Pipeline(ABC):
     """A capability of the package, from stamped input to stamped results."""
 
@@ -81,6 +91,16 @@ class Pipeline(ABC):
     def predict(self, output: Output, stamp: int) -> Output:
         """The output moved forward to a later time (ns), where the pipeline does so and its parameters ask for it."""
         return output
+
+    def memory(self) -> Memory:
+        """What the pipeline that takes this one's place is to `resume` from: no id is then given twice.
+
+        One that gives neither ids nor epochs has nothing to remember.
+        """
+        return Memory()
+
+    def resume(self, memory: Memory) -> None:
+        """Go on from where another pipeline ended, in a new epoch; called before anything else."""
 
     @property
     def engines(self) -> tuple[Engine, ...]:

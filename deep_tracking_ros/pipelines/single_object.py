@@ -15,7 +15,7 @@ from deep_tracking_ros.inference.engine import Engine
 from deep_tracking_ros.parameters import parameter
 from deep_tracking_ros.pipelines.followed import image_size, predicted
 from deep_tracking_ros.pipelines.frame_buffer import FrameBuffer, time_text
-from deep_tracking_ros.pipelines.pipeline import Output, Pipeline, Reply
+from deep_tracking_ros.pipelines.pipeline import Memory, Output, Pipeline, Reply
 from deep_tracking_ros.pipelines.requests import ClearTargets, RemoveTarget, SetTarget
 from deep_tracking_ros.pipelines.states import Thresholds
 from deep_tracking_ros.pipelines.targets import Targets
@@ -202,6 +202,14 @@ class SingleObjectPipeline(Pipeline):
         beliefs = {t.id: t.measured_motion() for t in self.targets.followed.values() if t.stamp == item.stamp}
         boxes = predicted(item.boxes, [beliefs.get(box.id) for box in item.boxes], seconds(dt))
         return Output(output.port, replace(item, boxes=boxes, valid_at=item.stamp + dt))
+
+    def memory(self) -> Memory:
+        """See `Pipeline.memory`."""
+        return Memory(self.targets.last_id, self.time.epoch + 1)
+
+    def resume(self, memory: Memory) -> None:
+        """See `Pipeline.resume`."""
+        self.targets.last_id, self.time.epoch = memory.last_id, memory.epoch
 
     @property
     def engines(self) -> tuple[Engine, ...]:

@@ -45,7 +45,7 @@ class Targets:
         self.waiting: dict[int, Waiting] = {}
         self.last_error = ""
         self._failed: list[TrackedBox] = []  # could not be started, and not published yet
-        self._last_id = 0
+        self.last_id = 0
 
     @property
     def ids(self) -> list[int]:
@@ -115,8 +115,8 @@ class Targets:
         return tuple(sorted(boxes, key=lambda box: box.id))
 
     def _id(self, request: SetTarget) -> int:
-        self._last_id = max(self._last_id, request.id or self._last_id + 1)
-        return request.id or self._last_id
+        self.last_id = max(self.last_id, request.id or self.last_id + 1)
+        return request.id or self.last_id
 
     def _start(self, request: SetTarget, frame: Frame) -> Followed:
         size = image_size(frame)

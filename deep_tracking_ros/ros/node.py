@@ -21,7 +21,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.task import Future
 
 from deep_tracking_ros.errors import DataError, DeepTrackingError, ErrorCode, InvalidImageError, UnknownTargetError
-from deep_tracking_ros.pipelines.pipeline import Output, Pipeline, Reply
+from deep_tracking_ros.pipelines.pipeline import Memory, Output, Pipeline, Reply
 from deep_tracking_ros.pipelines.registry import find_pipeline
 from deep_tracking_ros.pipelines.requests import RemoveTarget, SetTarget
 from deep_tracking_ros.ros.actions import Goals
@@ -62,6 +62,7 @@ class PipelineNode(LifecycleNode):
         self._refuse_wrong_transitions()
         self.kind = kind
         self.pipeline: Pipeline | None = None
+        self._memory = Memory()
         self._declared = DeclaredParameters(self, kind.Parameters, NodeParameters)
         own: NodeParameters = self._declared.read(NodeParameters)
         self._own = own
@@ -142,6 +143,7 @@ class PipelineNode(LifecycleNode):
 
     def _configure(self) -> None:
         self.pipeline = pipeline = self.kind.make(self._declared.read(self.kind.Parameters), self.get_logger().info)
+        pipeline.resume(self._memory)
         self._results = Results(self, pipeline.outputs, self.diagnostics.measurements)
         self._commands = Commands(self, pipeline.commands, self.submit)
         if {SetTarget, RemoveTarget} <= set(pipeline.commands.values()):
@@ -160,6 +162,7 @@ class PipelineNode(LifecycleNode):
                 part.destroy()
         self._commands = self._results = None
         if self.pipeline is not None:
+            self._memory = self.pipeline.memory()
             self.pipeline.close()
             self.pipeline = None
 

@@ -230,7 +230,7 @@ def threads(process):
 
 
 def test_two_full_cycles_leave_nothing_behind(rig):
-    rig.show()
+    epoch, last_id = rig.show().epoch, rig.set_target((40, 60)).id
     active, running_threads = endpoints(rig), threads(rig.process)
     assert any("image" in name for name, _ in active[1])
     own = ("/boxes", "/overlay", "/set_target", "/track_object/_action/send_goal")
@@ -245,7 +245,10 @@ def test_two_full_cycles_leave_nothing_behind(rig):
         assert rig.change("activate")
         rig.wait(lambda: endpoints(rig) == active)
         rig.wait(lambda: rig.camera.get_subscription_count() == 1)
-        assert len(rig.show((40, 60)).boxes) == 0
+        message = rig.show((40, 60))
+        assert len(message.boxes) == 0
+        assert message.epoch == (epoch := epoch + 1)  # stamps and ids are those of one node that runs
+        assert rig.set_target((40, 60)).id == (last_id := last_id + 1)
     assert threads(rig.process) == running_threads
 
 
