@@ -23,27 +23,34 @@ class Upgrades:
         if self._waiting:
             self._thread.start()
 
-    def stop(self) -> None:
-        """Give up what is being built, and wait until the builder has noticed."""
+    def stop(self, patience: float = 5.0) -> None:
+        """Give up what is being built, and wait until the builder has noticed, at most ``patience`` s."""
         self._stopped = True
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(patience)
+        if self._thread.is_alive():
+            self._warn(f"the build of an engine does not stop ({self.progress}); its result will be dropped")
 
     def _build(self) -> None:
         for engine in self._waiting:
-            name = engine.network.name
-
-            def report(part: float, what: str, name: str = name) -> bool:
-                self.progress = f"{name}: {part:.0%}"
-                return not self._stopped
-
             if self._stopped:
-                break
-            self._log(f"building a better engine for network {name}; {engine.backend} serves meanwhile")
-            try:
-                engine.upgrade(report)
-                self._log(f"network {name} has its better engine")
-            except DeepTrackingError as error:
-                if not self._stopped:
-                    self._warn(f"network {name} stays on {engine.backend}: {error}")
-        self.progress = ""
+                return
+            self._upgrade(engine)
+
+    def _upgrade(self, engine: SwappableEngine) -> None:
+        name = engine.network.name
+
+        def report(part: float, what: str) -> bool:
+            self.progress = f"{name}: {part:.0%}"
+            return not self._stopped
+
+        self._log(f"building a better engine for network {name}; {engine.backend} serves meanwhile")
+        try:
+            engine.upgrade(report)
+            self._log(f"network {name} has its better engine")
+        except Exception as error:  # whatever it is, the present engine goes on, and the next one is built
+            text = str(error) if isinstance(error, DeepTrackingError) else f"{type(error).__name__}: {error}"
+            if not self._stopped:
+                self._warn(f"network {name} stays on {engine.backend}: {text}")
+        finally:
+            self.progress = ""

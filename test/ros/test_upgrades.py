@@ -87,6 +87,39 @@ def test_an_engine_that_gives_other_numbers_is_not_taken():
     assert engine(x=X)["y"] == 2
 
 
+def test_a_fault_of_one_build_does_not_hold_up_the_next():
+    def broken(progress):
+        progress(0.5, "tactics")
+        raise ZeroDivisionError("a fault of the builder")
+
+    first = SwappableEngine(Times("torch", 2), broken)
+    second = SwappableEngine(Times("torch", 2), lambda progress: Times("tensorrt", 2))
+    warnings = []
+    upgrades = Upgrades([first, second], lambda text: None, warnings.append)
+    until(lambda: second.backend == "tensorrt")
+    until(lambda: not upgrades.progress)
+    assert warnings == ["network double stays on torch: ZeroDivisionError: a fault of the builder"]
+
+
+def test_stopping_does_not_wait_for_ever():
+    release, warnings = threading.Event(), []
+
+    def build(progress):
+        progress(0.4, "tactics")
+        release.wait(20)
+        return Times("tensorrt", 2)
+
+    engine = SwappableEngine(Times("torch", 2), build)
+    upgrades = Upgrades([engine], lambda text: None, warnings.append)
+    until(lambda: upgrades.progress)
+    began = time.monotonic()
+    upgrades.stop(patience=0.1)
+    assert time.monotonic() - began < 2
+    assert "double: 40%" in warnings[0]
+    release.set()
+    until(lambda: not upgrades.progress)
+
+
 def test_ordinary_engines_start_nothing():
     before = threading.active_count()
     upgrades = Upgrades([Times("torch", 2)], pytest.fail, pytest.fail)
