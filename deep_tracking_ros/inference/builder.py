@@ -27,8 +27,8 @@ WORKSPACE = 1 << 30
 def engine_key(network: Network, precision: str = "fp32") -> Key:
     """Key of the engine for this machine. Raises `EngineError` saying why TensorRT cannot run here."""
     check_precision(precision)
+    gpu = find_gpu()  # first: without one, hundreds of megabytes of TensorRT need not be loaded
     trt = load_tensorrt()
-    gpu = find_gpu()
     device = f"{gpu.name}, compute capability {gpu.capability}"
     tensors = describe_tensors(network)
     return Key("engine", network.name, network.digest, tensors, precision, library_name(trt), device)

@@ -10,6 +10,7 @@ from deep_tracking_ros.errors import EngineError, ModelError
 from deep_tracking_ros.inference import EngineCache
 from deep_tracking_ros.inference.export import onnx_model
 from deep_tracking_ros.inference.tensorrt_library import RTX, load_tensorrt
+from deep_tracking_ros.inference.gpu import Gpu
 from deep_tracking_ros.models.store import list_models
 
 
@@ -43,9 +44,17 @@ def test_an_unknown_model_lists_the_known(run):
         run("build", "nope")
 
 
-def test_build_without_tensorrt_says_what_is_missing(run, no_tensorrt):
-    if not list_models("single_object"):
-        pytest.skip("the package holds no model yet")
+def test_build_without_a_gpu_says_so(run, monkeypatch):
+    def none():
+        raise EngineError("there is no NVIDIA driver")
+
+    monkeypatch.setattr("deep_tracking_ros.inference.builder.find_gpu", none)
+    with pytest.raises(EngineError, match="there is no NVIDIA driver"):
+        run("build", "siamfc")
+
+
+def test_build_without_tensorrt_says_what_is_missing(run, no_tensorrt, monkeypatch):
+    monkeypatch.setattr("deep_tracking_ros.inference.builder.find_gpu", lambda: Gpu("a GPU", "8.9"))
     with pytest.raises(EngineError, match="there is no module tensorrt"):
         run("build", list_models("single_object")[0].card.name)
 
