@@ -324,10 +324,7 @@ def test_the_overlay_is_drawn_for_those_who_look(rig):
     assert "overlay_ms_p50" not in rig.diagnostics()[2]
     pictures = []
     subscription = rig.node.create_subscription(Image, f"{rig.name}/overlay", pictures.append, 1)
-    rig.wait(lambda: subscription.get_publisher_count())
-    rig.spin(0.2)
-    rig.show((40, 60))
-    rig.wait(lambda: pictures)
+    rig.wait(lambda: rig.show((40, 60)) and pictures)
     drawn = to_bgr(pictures[0])
     changed = np.abs(drawn.astype(int) - picture((40, 60))).max(axis=2) > 0
     assert changed[45:75, 25:55].any()  # around the box
@@ -384,8 +381,11 @@ def test_simulated_time_is_that_of_the_prediction_and_of_ages(tmp_path):
         def tick(after_image):
             message = Clock()
             set_stamp(message.clock, START + rig.index * STEP + after_image)
+            rig.reports.clear()
             clock.publish(message)
-            rig.spin(0.1)
+            rig.wait(
+                lambda: any(r.header.stamp == message.clock and f"/{r.status[0].name}" == rig.name for r in rig.reports)
+            )
 
         rig.set_target((40, 60))
         for i in range(5):
