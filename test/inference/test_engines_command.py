@@ -9,8 +9,8 @@ from deep_tracking_ros.cli.engines import app
 from deep_tracking_ros.errors import EngineError, ModelError
 from deep_tracking_ros.inference import EngineCache
 from deep_tracking_ros.inference.export import onnx_model
-from deep_tracking_ros.inference.tensorrt_library import RTX, load_tensorrt
 from deep_tracking_ros.inference.gpu import Gpu
+from deep_tracking_ros.inference.tensorrt_library import RTX, load_tensorrt
 from deep_tracking_ros.models.store import list_models
 
 
