@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from deep_tracking_ros.errors import DataError, InvalidImageError
+from deep_tracking_ros.geometry.boxes import check_box
 from deep_tracking_ros.pipelines.pipeline import Output, Pipeline
 from deep_tracking_ros.pipelines.requests import SetTarget
 from deep_tracking_ros.types import NANOSECONDS, Frame
@@ -118,6 +119,8 @@ def replay(
         for target in [t for t in waiting if t.is_due(index, frame.stamp, first)]:
             waiting.remove(target)
             began = clock()
+            # A stream may begin with stamp 0, which asks for the next image, whose size the pipeline does not know yet.
+            check_box(target.request.box, *frame.image.shape[1::-1])
             pipeline.command(replace(target.request, stamp=frame.stamp))
             occupy(frame.stamp, clock() - began if latency is None else 0)
         if realtime is None:

@@ -13,7 +13,13 @@ from pipelines.template_tracker import STEP, TemplateTracker, box_at, frame, pic
 from typer.testing import CliRunner
 
 from deep_tracking_ros.cli.process import app, parse_target, read_parameters
-from deep_tracking_ros.errors import DataError, DeepTrackingError, InvalidBoxError, InvalidRequestError
+from deep_tracking_ros.errors import (
+    DataError,
+    DeepTrackingError,
+    InvalidBoxError,
+    InvalidRequestError,
+    OutsideImageError,
+)
 from deep_tracking_ros.pipelines.single_object import SingleObjectPipeline
 from deep_tracking_ros.single_object import registry
 from deep_tracking_ros.types import State
@@ -255,3 +261,8 @@ def test_wrong_calls_are_told_what_to_do(process, images, tmp_path):
     with pytest.raises(DataError, match="frame 50"):
         process(images, "--target", f"{TARGET}@50", "--mp4", tmp_path / "out.mp4")
     assert not (tmp_path / "out.mp4").exists()
+
+
+def test_a_box_outside_of_the_first_image_is_refused(process, images):
+    with pytest.raises(OutsideImageError, match="lies outside of the image"):
+        process(images, "--target", "2000,30,60,70")
