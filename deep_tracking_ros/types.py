@@ -91,6 +91,16 @@ class Frame:
 
 
 @dataclass(frozen=True, eq=False)
+class Cloud:
+    """Points of one sweep of a lidar, or of any other sensor that measures places."""
+
+    stamp: int  # ns
+    frame_id: str
+    points: FloatArray  # (N, 3) x, y, z in the frame, m
+    intensity: FloatArray | None = None  # (N,) in the sensor's own scale
+
+
+@dataclass(frozen=True, eq=False)
 class Mask:
     """Part of an image that belongs to an object: ``data`` (h, w) uint8, 255 = object, its top-left pixel at (x, y)."""
 

@@ -16,6 +16,7 @@ from deep_tracking_ros.types import Frame
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
+CLOUD = "sensor_msgs/msg/PointCloud2"
 _TRANSPORTS = {"raw": (IMAGE,), "compressed": (COMPRESSED,), "auto": (IMAGE, COMPRESSED)}
 
 
@@ -205,6 +206,29 @@ def parse_compressed_image(data: bytes) -> SimpleNamespace:
         return SimpleNamespace(header=cdr.header(), format=cdr.string(), data=cdr.bytes())
     except (struct.error, IndexError) as error:
         raise DataError(f"an image message of {len(data)} bytes is cut off: {error}") from error
+
+
+def parse_cloud(data: bytes) -> SimpleNamespace:
+    """CDR of a ``sensor_msgs/PointCloud2`` as an object with its fields; ``data`` is a view."""
+    try:
+        cdr = _Cdr(data)
+        header, height, width = cdr.header(), cdr.number("I"), cdr.number("I")
+        fields = [
+            SimpleNamespace(name=cdr.string(), offset=cdr.number("I"), datatype=cdr.number("B"), count=cdr.number("I"))
+            for _ in range(cdr.number("I"))
+        ]
+        return SimpleNamespace(
+            header=header,
+            height=height,
+            width=width,
+            fields=fields,
+            is_bigendian=bool(cdr.number("B")),
+            point_step=cdr.number("I"),
+            row_step=cdr.number("I"),
+            data=cdr.bytes(),
+        )
+    except (struct.error, IndexError) as error:
+        raise DataError(f"a point cloud message of {len(data)} bytes is cut off: {error}") from error
 
 
 def parse_stamp(data: bytes) -> int:

@@ -9,14 +9,21 @@ from typing import TYPE_CHECKING, Any
 from rclpy.qos import QoSPolicyKind
 
 from deep_tracking_ros.errors import DataError
-from deep_tracking_ros.ros import images
-from deep_tracking_ros.ros.bags import COMPRESSED, IMAGE, parse_compressed_image, parse_image
+from deep_tracking_ros.ros import clouds, images
+from deep_tracking_ros.ros.bags import (
+    CLOUD,
+    COMPRESSED,
+    IMAGE,
+    parse_cloud,
+    parse_compressed_image,
+    parse_image,
+)
 from deep_tracking_ros.ros.compat import SubscriptionEventCallbacks
 from deep_tracking_ros.ros.interfaces import message_class
 from deep_tracking_ros.ros.mailbox import Item
 from deep_tracking_ros.ros.messages import CONVERTERS
 from deep_tracking_ros.ros.qos import RESULTS, describe_incompatibility, image_qos
-from deep_tracking_ros.types import Frame
+from deep_tracking_ros.types import Cloud, Frame
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -32,7 +39,8 @@ class Intake:
     """The subscriptions of all input ports; they exist as long as it is not closed.
 
     Images are taken as serialised bytes: nothing but their header is looked at here, and an image that is dropped is
-    never copied or decoded.
+    never copied or decoded. Point clouds too are read from their bytes, which spares rclpy's copy, and asked for as
+    images are, since drivers of both often publish best effort.
     """
 
     def __init__(
@@ -52,8 +60,8 @@ class Intake:
         self._heard = dict.fromkeys(inputs, time.monotonic())
         self._refused: dict[str, str] = {}
         for port, kind in inputs.items():
-            if kind is Frame:
-                self._subscribe_images(port, parameters.image_reliability)
+            if kind in (Frame, Cloud):
+                self._subscribe_sensor(port, kind, parameters.image_reliability)
             else:
                 self._subscribe(port, kind)
 
@@ -84,15 +92,21 @@ class Intake:
             message_class(converter.type), port, callback, RESULTS
         )
 
-    def _subscribe_images(self, port: str, reliability: str) -> None:
-        """Images by the transport that the parameters name; compressed ones beside the (remapped) raw topic."""
+    def _subscribe_sensor(self, port: str, kind: type, reliability: str) -> None:
+        """Clouds, or images by the transport that the parameters name, compressed beside the (remapped) raw topic."""
         topic = self._node.resolve_topic_name(port)
-        type_, parse = IMAGE, parse_image
-        if self._parameters.image_transport == "compressed":
-            topic, type_, parse = f"{topic}/compressed", COMPRESSED, parse_compressed_image
+        type_: str
+        read: Callable[[Any], Any]
+        if kind is Cloud:
+            type_, read = CLOUD, lambda data: clouds.read_cloud(parse_cloud(data))
+        elif self._parameters.image_transport == "compressed":
+            topic, type_ = f"{topic}/compressed", COMPRESSED
+            read = lambda data: images.frame(parse_compressed_image(data))  # noqa: E731
+        else:
+            type_, read = IMAGE, lambda data: images.frame(parse_image(data))
 
         def on_incompatible(event: Any) -> None:
-            self._on_incompatible(port, QoSPolicyKind(event.last_policy_kind))
+            self._on_incompatible(port, kind, QoSPolicyKind(event.last_policy_kind))
 
         def on_lost(event: Any) -> None:
             self._measurements.count("lost_in_transport", event.total_count_change)
@@ -100,7 +114,7 @@ class Intake:
         self._subscriptions[port] = self._node.create_subscription(
             message_class(type_),
             topic,
-            self._taking(port, lambda data: images.frame(parse(data))),
+            self._taking(port, read),
             image_qos(reliability, self._parameters.image_depth),
             event_callbacks=SubscriptionEventCallbacks(
                 incompatible_qos=on_incompatible,
@@ -124,14 +138,14 @@ class Intake:
 
         return callback
 
-    def _on_incompatible(self, port: str, policy: QoSPolicyKind) -> None:
+    def _on_incompatible(self, port: str, kind: type, policy: QoSPolicyKind) -> None:
         if port not in self._subscriptions:
             return
         topic = self._subscriptions[port].topic_name
         if self._parameters.image_reliability == "auto" and policy is QoSPolicyKind.RELIABILITY:
             self._logger.info(f"a publisher of {topic} is best effort: the subscription is best effort from now on")
             self._node.destroy_subscription(self._subscriptions[port])
-            self._subscribe_images(port, "best_effort")
+            self._subscribe_sensor(port, kind, "best_effort")
             return
         self._refused[port] = describe_incompatibility(topic, policy, self._parameters.image_reliability)
         self._logger.warning(self._refused[port])

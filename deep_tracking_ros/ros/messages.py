@@ -16,10 +16,12 @@ from deep_tracking_ros.errors import DeepTrackingError, ErrorCode
 from deep_tracking_ros.geometry.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from deep_tracking_ros.pipelines.pipeline import Reply
 from deep_tracking_ros.pipelines.requests import ClearTargets, RemoveTarget, SetTarget
+from deep_tracking_ros.ros.clouds import read_cloud, write_cloud
 from deep_tracking_ros.ros.images import fill_image
 from deep_tracking_ros.ros.interfaces import message_class
 from deep_tracking_ros.types import (
     NANOSECONDS,
+    Cloud,
     Detection,
     Detections,
     FloatArray,
@@ -170,6 +172,7 @@ def _read_detection(message: Any) -> Detection:
 
 
 CONVERTERS: Mapping[type, Converter] = {
+    Cloud: Converter("sensor_msgs/msg/PointCloud2", write_cloud, read_cloud),
     Detections: Converter("deep_tracking_ros/msg/Detection2DArray", _write_detections, _read_detections),
     TrackedBoxes: Converter("deep_tracking_ros/msg/TrackedBoxArray", _write_tracked_boxes, _read_tracked_boxes),
 }

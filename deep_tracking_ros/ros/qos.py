@@ -5,7 +5,7 @@ from __future__ import annotations
 from rclpy.qos import DurabilityPolicy, QoSPolicyKind, QoSProfile, ReliabilityPolicy
 
 RESULTS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.VOLATILE)
-"""Of what a pipeline publishes and of inputs other than images: every message counts."""
+"""Of what a pipeline publishes and of inputs other than images and clouds: every message counts."""
 
 OVERLAY = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.VOLATILE)
 """Of pictures for people: only the newest is of use."""
