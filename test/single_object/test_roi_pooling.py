@@ -1,5 +1,7 @@
 """Precise RoI pooling against its definition: the integral of the interpolated features (IoU-Net, section 3.2)."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -61,7 +63,7 @@ def test_roi_align_comes_closer_the_more_it_samples():
     features, box = random_map(1), (9.0, 13.0, 101.0, 80.0)
     exact = pool(features, box)[0]
     errors = [(sampled(features, box, 3, n) - exact).abs().max().item() for n in (1, 4, 16, 64, 256)]
-    assert all(later < earlier / 3 for earlier, later in zip(errors, errors[1:], strict=False))
+    assert all(later < earlier / 3 for earlier, later in itertools.pairwise(errors))
     assert errors[0] > 0.1  # one sample a bin is another thing
 
 
@@ -150,10 +152,11 @@ def test_onnx_runtime_pools_the_same(tmp_path, batch):
     def batched(name, *shape):
         return TensorSpec(name, (-1, *shape), minimum=(1, *shape), optimum=(2, *shape), maximum=(4, *shape))
 
-    network = Network(
-        "pooling", (batched("features", 64, 18, 16), batched("boxes", 9, 4)), (TensorSpec("pooled", (-1, 9, 64, 5, 5)),),
-        "p" * 64, Pooling,
-    )  # fmt: skip
+    inputs, outputs = (
+        (batched("features", 64, 18, 16), batched("boxes", 9, 4)),
+        (TensorSpec("pooled", (-1, 9, 64, 5, 5)),),
+    )
+    network = Network("pooling", inputs, outputs, "p" * 64, Pooling)
     generator = np.random.default_rng(0)
     corners = generator.uniform(-20, 250, (batch, 9, 2))
     arrays = {
