@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
+Matrix = NDArray[np.float64]
+"""What describes places in space, where single precision would lose centimetres a few hundred kilometres out."""
 NANOSECONDS = 1_000_000_000
 
 
@@ -157,6 +159,92 @@ class TrackedBoxes:
     height: int
     model: str
     boxes: tuple[TrackedBox, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Detection3D:
+    """One detected object in space; see ``Detection3D.msg``."""
+
+    pose: Matrix  # (4, 4) of the centre of the box in the frame; x along the length, z up
+    size: Matrix  # (3,) length, width, height, m
+    score: float  # confidence of the detector, any scale that grows with certainty
+    label: str = ""
+    covariance: Matrix | None = None  # (6, 6) of the pose: x, y, z (m), rotations about them (rad)
+
+
+@dataclass(frozen=True, eq=False)
+class Detections3D:
+    """All detections in space at one time, in no order."""
+
+    stamp: int  # ns, of the sweep
+    frame_id: str
+    detections: tuple[Detection3D, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class TrackedBox3D:
+    """One object followed in space; see ``TrackedBox3D.msg``."""
+
+    id: int
+    pose: Matrix  # (4, 4) of the centre of the box in the frame; x along the length, z up
+    size: Matrix  # (3,) length, width, height, m
+    state: State
+    score: float  # probability that the object exists; -1 = unknown
+    label: str = ""
+    covariance: Matrix | None = None  # (6, 6) of the pose: x, y, z (m), rotations about them (rad)
+    velocity: Matrix = field(default_factory=lambda: np.zeros(6))  # over ground, axes of the frame: m/s, rad/s
+    velocity_covariance: Matrix | None = None  # (6, 6)
+    age: float = 0.0  # s
+    unseen: float = 0.0  # s
+    image_id: int = 0  # of the track in a camera's image that is the same object; 0 = none known
+
+
+@dataclass(frozen=True, eq=False)
+class TrackedBoxes3D:
+    """All objects followed in space at one time, ordered by id."""
+
+    stamp: int  # ns, of the detections or sweep
+    frame_id: str
+    epoch: int
+    valid_at: int  # ns, time for which the boxes hold
+    boxes: tuple[TrackedBox3D, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Odometry:
+    """Where a frame that moves is in one that is fixed; see ``nav_msgs/Odometry``."""
+
+    stamp: int  # ns
+    frame_id: str  # that is fixed, such as odom
+    child_frame_id: str  # that moves, such as base_link
+    pose: Matrix  # (4, 4) of the child frame in the fixed one, m
+    covariance: Matrix | None = None  # (6, 6) of the pose: x, y, z (m), rotations about them (rad)
+
+
+@dataclass(frozen=True, eq=False)
+class Transform:
+    """Where one frame is in another at one time; see ``geometry_msgs/TransformStamped``."""
+
+    stamp: int  # ns
+    parent: str
+    child: str
+    pose: Matrix  # (4, 4) of the child frame in its parent, m
+
+
+@dataclass(frozen=True, eq=False)
+class Transforms:
+    """Transforms that change, as on ``/tf``."""
+
+    transforms: tuple[Transform, ...] = ()
+
+    @property
+    def stamp(self) -> int:
+        """That of the newest one, ns; 0 where there is none."""
+        return max((transform.stamp for transform in self.transforms), default=0)
+
+
+class StaticTransforms(Transforms):
+    """Transforms that hold at all times, as on ``/tf_static``."""
 
 
 def seconds(nanoseconds: int) -> float:
