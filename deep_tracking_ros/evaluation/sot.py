@@ -11,13 +11,16 @@ from collections.abc import Callable, Mapping
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from deep_tracking_ros.errors import DataError, InvalidBoxError, OutsideImageError
+from deep_tracking_ros.evaluation.attributes import ATTRIBUTES, attributes
 from deep_tracking_ros.evaluation.datasets import Sequence
+from deep_tracking_ros.evaluation.reliability import Reliability, reliability
 from deep_tracking_ros.geometry import boxes as geometry
 from deep_tracking_ros.single_object.parts.calibration import calibration_error
 from deep_tracking_ros.single_object.parts.success import THRESHOLDS, success_curve
@@ -74,6 +77,7 @@ class Run:
     cpu_seconds: FloatArray  # (T,) processor time of all threads of the process; nan where the frame was dropped
     wall_seconds: FloatArray  # (T,)
     size: tuple[int, int] | None = None  # width, height: boxes are cut to it for `average overlap`
+    start_seconds: float = float("nan")  # processor time of starting the target
 
 
 def run(
@@ -99,9 +103,9 @@ def run(
 
     image = sequence.image(first)
     boxes[0] = sequence.boxes[first]
-    begin = clock()
+    begin, begin_cpu = clock(), time.process_time()
     step = competitor.start(image, boxes[0].copy())
-    now, index = clock() - begin, 0  # s since the first image arrived
+    started, now, index = time.process_time() - begin_cpu, clock() - begin, 0  # s since the first image arrived
     while True:
         newest = index + 1 if rate is None else max(index + 1, int(now * rate))
         boxes[index + 1 : newest], scores[index + 1 : newest] = boxes[index], scores[index]
@@ -116,7 +120,7 @@ def run(
         cpu[index], wall[index] = time.process_time() - begin_cpu, clock() - begin
         if rate is not None:
             now = max(now, index / rate) + float(wall[index])
-    return Run(sequence.boxes[first:], boxes, scores, cpu, wall, sequence.size)
+    return Run(sequence.boxes[first:], boxes, scores, cpu, wall, sequence.size, started)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,8 +137,9 @@ class Measures:
     ao: float  # mean IoU (boxes cut to the image where the data set states its size)
     sr_50: float  # share of frames with IoU > 0.5
     sr_75: float  # share of frames with IoU > 0.75
-    fps: float  # processed frames per second of processor time (all threads together)
+    fps: float  # processed frames per second of processor time (all threads together), without the start
     fps_wall: float  # processed frames per second of wall time
+    start_seconds: float  # processor time of starting a target, where some learn
     calibration_error: float  # expected calibration error of the score as probability that IoU > 0.5
     frames: int  # with a true box
     dropped: int  # not processed in a run at a given rate
@@ -167,6 +172,7 @@ def measure(run: Run) -> Measures:
         sr_75=_mean(got10k > 0.75),
         fps=_rate(done, run.cpu_seconds),
         fps_wall=_rate(done, run.wall_seconds),
+        start_seconds=run.start_seconds,
         calibration_error=calibration_error(scores, hits),
         frames=len(truth),
         dropped=int((~done[1:]).sum()),
@@ -189,6 +195,7 @@ def summarise(runs: SequenceOf[Run]) -> Measures:
         sr_75=_mean(overlap > 0.75),
         fps=_rate(done, np.concatenate([run.cpu_seconds for run in runs])),
         fps_wall=_rate(done, np.concatenate([run.wall_seconds for run in runs])),
+        start_seconds=_mean([run.start_seconds for run in runs]),
         calibration_error=calibration_error(scores, hits),
         frames=sum(m.frames for m in each),
         dropped=sum(m.dropped for m in each),
@@ -220,6 +227,22 @@ def _rate(done: NDArray[np.bool_], seconds: FloatArray) -> float:
     return int(done.sum()) / total if total > 0 else float("nan")
 
 
+@dataclass(frozen=True)
+class AttributeMeasures:
+    """Means over the sequences that have an attribute."""
+
+    auc: float
+    precision_20: float
+    sequences: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "auc": round(self.auc, 6),
+            "precision_20": round(self.precision_20, 6),
+            "sequences": list(self.sequences),
+        }
+
+
 @dataclass(frozen=True, eq=False)
 class Result:
     """Evaluation of one tracker on a set of sequences."""
@@ -231,7 +254,8 @@ class Result:
     rate: float | None  # Hz, in a run that drops frames
     overall: Measures
     per_sequence: Mapping[str, Measures]
-    by_attribute: Mapping[str, float]  # mean AUC of the sequences with an attribute
+    by_attribute: Mapping[str, AttributeMeasures]  # in the order of `ATTRIBUTES`
+    reliability: Reliability
     machine: Mapping[str, Any]
     date: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
 
@@ -241,7 +265,8 @@ class Result:
             "model": self.model,
             **self.overall.as_json(),
             "per_sequence": {name: measures.as_json() for name, measures in self.per_sequence.items()},
-            "by_attribute": {name: round(auc, 6) for name, auc in self.by_attribute.items()},
+            "by_attribute": {name: measures.as_json() for name, measures in self.by_attribute.items()},
+            "reliability": self.reliability.as_json(),
             "backend": self.backend,
             "precision": self.precision,
             "threads": self.threads,
@@ -253,14 +278,27 @@ class Result:
 
 
 def evaluate(
-    competitor: Competitor,
+    competitors: SequenceOf[Competitor],
     sequences: SequenceOf[Sequence],
     machine: Mapping[str, Any],
     threads: int = 1,
     rate: float | None = None,
-    progress: Callable[[], None] = lambda: None,
-) -> Result:
-    """Run a tracker once over every sequence; see `run`. A first target before is not timed: networks warm up.
+    progress: Callable[[str], None] = lambda name: None,
+) -> list[Result]:
+    """Run trackers once over every sequence, see `run`; they take turns, so a busy spell of the machine meets them all.
+
+    A target is started and followed for a frame before anything is timed: networks warm up.
+
+    Args:
+        competitors: the trackers.
+        sequences: of different names.
+        machine: what `machine.machine` says of this one.
+        threads: that networks and OpenCV were limited to, for the report.
+        rate: frames per second at which images would arrive, None = no frame is dropped.
+        progress: called with the name of the tracker after each of its frames.
+
+    Returns:
+        One result a tracker, in their order.
 
     Raises:
         DataError: no sequences, or two of one name.
@@ -271,19 +309,45 @@ def evaluate(
     warm = sequences[0].image(0)
     height, width = warm.shape[:2]
     middle = np.array([width / 3, height / 3, 2 * width / 3, 2 * height / 3], np.float32)
-    competitor.start(warm, middle)(warm)
-    runs = [run(competitor, sequence, rate, progress) for sequence in sequences]
-    each = {name: measure(one) for name, one in zip(names, runs, strict=True)}
-    attributes = sorted({attribute for sequence in sequences for attribute in sequence.attributes})
-    by_attribute = {a: _mean([each[s.name].auc for s in sequences if a in s.attributes]) for a in attributes}
+    for competitor in competitors:
+        competitor.start(warm, middle)(warm)
+    runs: list[list[Run]] = [[] for _ in competitors]
+    for sequence in sequences:
+        for competitor, done in zip(competitors, runs, strict=True):
+            done.append(run(competitor, sequence, rate, partial(progress, competitor.name)))
+    found = {sequence.name: attributes(sequence) for sequence in sequences}
+    return [
+        _result(competitor, dict(zip(names, done, strict=True)), found, threads, rate, machine)
+        for competitor, done in zip(competitors, runs, strict=True)
+    ]
+
+
+def _result(
+    competitor: Competitor,
+    runs: Mapping[str, Run],
+    found: Mapping[str, tuple[str, ...]],
+    threads: int,
+    rate: float | None,
+    machine: Mapping[str, Any],
+) -> Result:
+    each = {name: measure(one) for name, one in runs.items()}
+    by_attribute = {}
+    for attribute in ATTRIBUTES:
+        having = tuple(name for name in runs if attribute in found[name])
+        if having:
+            auc, precision = _mean([each[n].auc for n in having]), _mean([each[n].precision_20 for n in having])
+            by_attribute[attribute] = AttributeMeasures(auc, precision, having)
+    scores, hits = (np.concatenate(parts) for parts in zip(*map(_scores, runs.values()), strict=True))
+    present = np.concatenate([np.isfinite(one.truth[1:]).all(1) for one in runs.values()])
     return Result(
         competitor.name,
         competitor.backend,
         competitor.precision,
         threads,
         rate,
-        summarise(runs),
+        summarise(list(runs.values())),
         each,
         by_attribute,
+        reliability(scores, hits, present),
         machine,
     )

@@ -34,9 +34,9 @@ def evaluate(*arguments):
 
 
 def test_eval_writes_table_json_and_plot(data, tmp_path):
-    report, plot = tmp_path / "report.json", tmp_path / "success.png"
+    report, plot, trust = (tmp_path / name for name in ("report.json", "success.png", "reliability.png"))
     models = ("--model", "opencv-kcf", "--model", "opencv-mil")
-    result = evaluate("--data", data, *models, "--json", report, "--plot", plot)
+    result = evaluate("--data", data, *models, "--json", report, "--plot", plot, "--reliability", trust)
     assert result.exit_code == 0
     assert "opencv-kcf" in result.output
     assert "Two" in result.output
@@ -48,7 +48,17 @@ def test_eval_writes_table_json_and_plot(data, tmp_path):
     assert values["auc"] > 0.75  # KCF stays within two pixels of the square
     assert [other["model"] for other in values["compared"]] == ["opencv-mil"]
     assert values["machine"]["cores"] >= 1
+    assert values["by_attribute"] == {}  # a square of 1024 px that moves slowly
     assert cv2.imread(str(plot)).shape[0] > 100
+    assert cv2.imread(str(trust)).shape[0] > 100
+
+
+def test_eval_prints_markdown(data):
+    result = evaluate("--data", data, "--model", "opencv-kcf", "--format", "markdown")
+    lines = result.output.splitlines()
+    assert "| model | backend | AUC | P20 | AO | SR50 | ECE | fps | wall | start ms |" in lines
+    row = next(line for line in lines if line.startswith("| opencv-kcf |"))
+    assert row.split("|")[7].strip() == "-"  # it has no score to judge
 
 
 def test_eval_takes_sequences_by_name(data, tmp_path):

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import count
 
 import cv2
@@ -140,17 +141,38 @@ def test_run_at_a_rate_drops_nothing_where_the_tracker_is_fast(sequence):
 
 
 def test_evaluate_gives_json_with_the_measures_of_all_and_of_each(sequence):
-    other = Sequence("other", sequence.frames, sequence.boxes, attributes=("fast",))
-    result = evaluate(oracle([]), [sequence, other], {"cores": 2}, threads=1).as_json()
+    other = Sequence("other", sequence.frames, sequence.boxes, attributes=("partial occlusion",))
+    result = evaluate([oracle([])], [sequence, other], {"cores": 2}, threads=1)[0].as_json()
     assert result["model"] == "oracle"
     for values in (result, *result["per_sequence"].values()):
         assert values["auc"] == pytest.approx(20 / 21, abs=1e-6)
         assert values["precision_20"] == values["ao"] == values["sr_50"] == 1
         assert values["fps"] > 0
+        assert values["start_seconds"] >= 0
     assert list(result["per_sequence"]) == ["toy", "other"]
-    assert result["by_attribute"] == {"fast": pytest.approx(20 / 21, abs=1e-6)}
+    # a box of 100 px is small, and absent in one frame after the first
+    assert {name: values["sequences"] for name, values in result["by_attribute"].items()} == {
+        "occlusion": ["other"],
+        "low resolution": ["toy", "other"],
+        "out of view": ["toy", "other"],
+    }
+    assert result["by_attribute"]["occlusion"]["auc"] == pytest.approx(20 / 21, abs=1e-6)
+    assert result["reliability"]["frames"] == [0] * 9 + [12]  # it is always sure, also in the frame without the target
+    assert result["reliability"]["absent"] == [0] * 9 + [2]
+    assert result["reliability"]["seen"][-1] == pytest.approx(10 / 12, abs=1e-6)
     assert result["thresholds"][1] == 0.05
     assert len(result["thresholds"]) == 21
+
+
+def test_trackers_take_turns_after_each_was_warmed_up(sequence):
+    seen = {"a": [], "b": []}
+    order = []
+    competitors = [Competitor(name, "none", "fp32", oracle(seen[name]).start) for name in seen]
+    results = evaluate(competitors, [sequence, replace(sequence, name="second")], {}, progress=order.append)
+    assert [result.model for result in results] == ["a", "b"]
+    assert order == ["a"] * 7 + ["b"] * 7 + ["a"] * 7 + ["b"] * 7
+    assert [entry[0] for entry in seen["a"] if isinstance(entry, tuple)] == ["start"] * 3
+    assert seen["a"][1] == 0  # the first step, not counted
 
 
 def test_a_tracker_of_the_package_is_a_competitor(sequence):
