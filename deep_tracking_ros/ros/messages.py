@@ -17,10 +17,14 @@ from deep_tracking_ros.geometry.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from deep_tracking_ros.pipelines.pipeline import Reply
 from deep_tracking_ros.pipelines.requests import ClearTargets, RemoveTarget, SetTarget
 from deep_tracking_ros.ros.clouds import read_cloud, write_cloud
+from deep_tracking_ros.ros.conversion import Converter as Converter
+from deep_tracking_ros.ros.conversion import New as New
+from deep_tracking_ros.ros.conversion import set_stamp as set_stamp
+from deep_tracking_ros.ros.conversion import stamp_of as stamp_of
 from deep_tracking_ros.ros.images import fill_image
 from deep_tracking_ros.ros.interfaces import message_class
+from deep_tracking_ros.ros.messages_3d import CONVERTERS_3D
 from deep_tracking_ros.types import (
-    NANOSECONDS,
     Cloud,
     Detection,
     Detections,
@@ -30,18 +34,6 @@ from deep_tracking_ros.types import (
     TrackedBox,
     TrackedBoxes,
 )
-
-New = Callable[[str], Any]
-"""Gives an empty message of ``package/msg/Name``."""
-
-
-@dataclass(frozen=True)
-class Converter:
-    """How one dataclass and its message become each other."""
-
-    type: str  # package/msg/Name
-    write: Callable[[Any, New], Any]  # item, maker of messages -> message
-    read: Callable[[Any], Any]  # message -> item
 
 
 def new_message(name: str) -> Any:
@@ -57,16 +49,6 @@ def to_message(item: Any, new: New = new_message) -> Any:
 def from_message(kind: type, message: Any) -> Any:
     """The dataclass ``kind`` of a message of its type."""
     return CONVERTERS[kind].read(message)
-
-
-def stamp_of(time: Any) -> int:
-    """Nanoseconds of a ``builtin_interfaces/Time`` or ``Duration``."""
-    return int(time.sec) * NANOSECONDS + int(time.nanosec)
-
-
-def set_stamp(time: Any, stamp: int) -> None:
-    """Write nanoseconds into a ``builtin_interfaces/Time``."""
-    time.sec, time.nanosec = divmod(stamp, NANOSECONDS)
 
 
 def write_tracked_box(item: TrackedBox, new: New) -> Any:
@@ -175,6 +157,7 @@ CONVERTERS: Mapping[type, Converter] = {
     Cloud: Converter("sensor_msgs/msg/PointCloud2", write_cloud, read_cloud),
     Detections: Converter("deep_tracking_ros/msg/Detection2DArray", _write_detections, _read_detections),
     TrackedBoxes: Converter("deep_tracking_ros/msg/TrackedBoxArray", _write_tracked_boxes, _read_tracked_boxes),
+    **CONVERTERS_3D,
 }
 """Results: dataclass to message type. A new pipeline adds its rows here."""
 

@@ -7,6 +7,16 @@ from rclpy.qos import DurabilityPolicy, QoSPolicyKind, QoSProfile, ReliabilityPo
 RESULTS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.VOLATILE)
 """Of what a pipeline publishes and of inputs other than images and clouds: every message counts."""
 
+SENSOR = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT, durability=DurabilityPolicy.VOLATILE)
+"""Of inputs such as odometry, whose gaps are bridged: it fits publishers of either reliability."""
+
+TRANSFORMS = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.VOLATILE)
+LATCHED = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+"""As tf2 has them for /tf and /tf_static."""
+
+PROFILES = {"results": RESULTS, "sensor": SENSOR, "transforms": TRANSFORMS, "latched": LATCHED}
+"""What a subscription asks for, by the name that a `Converter` gives."""
+
 OVERLAY = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.VOLATILE)
 """Of pictures for people: only the newest is of use."""
 
