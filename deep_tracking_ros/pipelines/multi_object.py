@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import bisect
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -14,9 +13,9 @@ from deep_tracking_ros.errors import InvalidRequestError
 from deep_tracking_ros.multi_object.parts.camera_motion import CameraMotion
 from deep_tracking_ros.multi_object.tracker import Boxes, MultiObjectTracker, Settings, Tracks
 from deep_tracking_ros.parameters import parameter
-from deep_tracking_ros.pipelines.frame_buffer import FrameBuffer, time_text
+from deep_tracking_ros.pipelines.frame_buffer import FrameBuffer
 from deep_tracking_ros.pipelines.pipeline import Memory, Output, Pipeline, Reply
-from deep_tracking_ros.pipelines.time_keeper import Arrival, TimeKeeper, TimeRules
+from deep_tracking_ros.pipelines.turns import Turn, Turns
 from deep_tracking_ros.types import (
     Detections,
     Frame,
@@ -27,8 +26,6 @@ from deep_tracking_ros.types import (
     seconds,
 )
 
-HELD = 100
-"""Most detections that wait for earlier ones; the oldest are taken then."""
 IMAGES_S, IMAGES_MB = 1.0, 256
 """Images that wait for their detections: span in s, memory in MB."""
 
@@ -96,10 +93,8 @@ def settings(parameters: MultiObjectParameters) -> Settings:
 class MultiObjectPipeline(Pipeline):
     """Detections in, boxes with ids out: one `TrackedBoxes` per `Detections`, also while there is nothing in them.
 
-    Time. Detections with the stamp of the newest ones are duplicates, older ones are late: both are counted and give
-    nothing. With ``reorder_wait`` detections are held until newer ones show that none before them is to come, so late
-    ones find their place; results are late by as much. A time jump, or another frame id, counts the epoch up: all
-    tracks are forgotten, since boxes before and after it cannot be compared. Ids are never used twice.
+    Time is as in `Turns`: results are late by ``reorder_wait``. After a time jump, or with another frame id, all tracks
+    are forgotten, since boxes before and after it cannot be compared. Ids are never used twice.
 
     Images are used for the camera's motion only. An image must come before the detections that were found in it;
     where it is missing, the camera counts as still.
@@ -117,23 +112,15 @@ class MultiObjectPipeline(Pipeline):
             raise InvalidRequestError(
                 f"low_score is {parameters.low_score:g}, it must not be above high_score, {parameters.high_score:g}"
             )
-        if parameters.reorder_wait > parameters.reorder_tolerance:
-            raise InvalidRequestError(
-                f"reorder_wait is {parameters.reorder_wait:g} s, it must not be above reorder_tolerance, "
-                f"{parameters.reorder_tolerance:g} s: what is older than that is a time jump"
-            )
         self.parameters: MultiObjectParameters = parameters
-        rules = TimeRules.of_seconds(parameters.reorder_tolerance, parameters.max_gap)
-        self.time = TimeKeeper(rules)
+        self.turns: Turns[Detections] = Turns(parameters.reorder_wait, parameters.reorder_tolerance, parameters.max_gap)
         self.tracker = MultiObjectTracker(settings(parameters))
-        self.images = FrameBuffer(nanoseconds(IMAGES_S), IMAGES_MB * 10**6, rules)
+        self.images = FrameBuffer(nanoseconds(IMAGES_S), IMAGES_MB * 10**6, self.turns.time.rules)
         if not parameters.camera_motion:
             self.inputs = {"detections": Detections}  # type: ignore[misc]  # images are not asked for
         self._camera = CameraMotion()
-        self._held: list[Detections] = []  # in order of their stamps
         self._kinds: dict[str, int] = {}  # number of each label
         self._labels: list[str] = []
-        self._frame_id: str | None = None
         self._size = (0, 0)  # width, height of the images, px; 0 = unknown
         self._frames = 0
         self._states: Counter[State] = Counter()
@@ -153,7 +140,7 @@ class MultiObjectPipeline(Pipeline):
         """Take detections (port ``detections``); images serve by `remember` alone and give no output of their own."""
         if port == "image":
             return ()
-        return tuple(self._process(ready) for ready in self._released(item))
+        return tuple(self._process(turn) for turn in self.turns.take(item))
 
     def command(self, request: Any) -> Reply:
         """There are no commands."""
@@ -161,9 +148,8 @@ class MultiObjectPipeline(Pipeline):
 
     def reset(self, reason: str) -> None:
         """As after a time jump; detections that wait are dropped too."""
-        self._held.clear()
         self._forget(reason)
-        self.time.reset()
+        self.turns.reset()
         self.images.clear()
 
     def predict(self, output: Output, stamp: int) -> Output:
@@ -177,22 +163,18 @@ class MultiObjectPipeline(Pipeline):
 
     def memory(self) -> Memory:
         """See `Pipeline.memory`."""
-        return Memory(self.tracker.last_id, self.time.epoch + 1)
+        return Memory(self.tracker.last_id, self.turns.time.epoch + 1)
 
     def resume(self, memory: Memory) -> None:
         """See `Pipeline.resume`."""
-        self.tracker.last_id, self.time.epoch = memory.last_id, memory.epoch
+        self.tracker.last_id, self.turns.time.epoch = memory.last_id, memory.epoch
 
     def status(self) -> Mapping[str, str | int | float]:
         """Counts; may be called from another thread."""
-        counts, states = self.time.counts, self._states
+        states = self._states
         return {
             "frames": self._frames,
-            "duplicates": counts[Arrival.DUPLICATE],
-            "late": counts[Arrival.LATE],
-            "jumps": counts[Arrival.JUMP],
-            "epoch": self.time.epoch,
-            "held": len(self._held),
+            **self.turns.status(),
             "tentative": states[State.TENTATIVE],
             "confirmed": states[State.CONFIRMED],
             "occluded": states[State.OCCLUDED],
@@ -200,44 +182,17 @@ class MultiObjectPipeline(Pipeline):
             "last_reset": self._last_reset,
         }
 
-    def _released(self, item: Detections) -> Iterator[Detections]:
-        """Of the new and the held detections those whose turn it is, in order; duplicates and late ones are counted."""
-        newest = self._held[-1].stamp if self._held else self.time.newest
-        arrival = self.time.rules.classify(newest, item.stamp)
-        if arrival is Arrival.JUMP:
-            held, self._held = self._held, []
-            yield from held
-            yield item
-            return
-        processed = self.time.newest
-        if item.stamp in (processed, *(d.stamp for d in self._held)):
-            self.time.take(item.stamp, Arrival.DUPLICATE)
-            return
-        if processed is not None and arrival is Arrival.LATE and item.stamp < processed:
-            self.time.take(item.stamp, Arrival.LATE)
-            return
-        self._held.insert(bisect([d.stamp for d in self._held], item.stamp), item)
-        due = self._held[-1].stamp - nanoseconds(self.parameters.reorder_wait)
-        while self._held and (self._held[0].stamp <= due or len(self._held) > HELD):
-            yield self._held.pop(0)
-
-    def _process(self, item: Detections) -> Output:
-        arrival = self.time.classify(item.stamp)
-        if arrival is Arrival.JUMP:
-            assert self.time.newest is not None
-            self._forget(f"time jumped from {time_text(self.time.newest)} to {time_text(item.stamp)}")
-        elif self._frame_id not in (None, item.frame_id):
-            self._forget(f"the frame id changed from {self._frame_id!r} to {item.frame_id!r}")
-            self.time.reset()
-        self._frame_id = item.frame_id
+    def _process(self, turn: Turn[Detections]) -> Output:
+        item = turn.item
+        if turn.jump:
+            self._forget(turn.jump)
         found = self._boxes(item)
         tracks = self.tracker.step(item.stamp, found, self._camera_motion(item, found))
-        self.time.take(item.stamp, arrival)
         self._frames += 1
         boxes = self._tracked(tracks)
         self._states = Counter(box.state for box in boxes)
         width, height = self._size
-        result = TrackedBoxes(item.stamp, item.frame_id, self.time.epoch, item.stamp, width, height, "", boxes)
+        result = TrackedBoxes(item.stamp, item.frame_id, turn.epoch, item.stamp, width, height, "", boxes)
         return Output("boxes", result)
 
     def _boxes(self, item: Detections) -> Boxes:
