@@ -12,7 +12,13 @@ from torch import nn
 from torch.nn import functional
 
 from deep_tracking_ros.inference import EngineCache, Network, TensorSpec, make_engine
-from deep_tracking_ros.single_object.parts.roi_pooling import NARROWEST, bin_weights, hat_integral, precise_roi_pool
+from deep_tracking_ros.single_object.parts.roi_pooling import (
+    NARROWEST,
+    bin_weights,
+    hat_integral,
+    precise_roi_pool,
+    precise_roi_pool_with_slopes,
+)
 
 STRIDE, OFFSET = 16.0, 7.5
 
@@ -142,9 +148,22 @@ def test_weights_of_a_line_sum_to_one_inside():
     assert (weights >= -1e-6).all()
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.lists(boxes_of, min_size=1, max_size=3))
+def test_slopes_are_the_derivatives(boxes):
+    features = random_map(8)
+    tensor = torch.tensor([[*boxes, (50.0, 40.0, 50.05, 30.0)]], dtype=torch.float64)  # one that is read as wider
+    pooled, slopes = precise_roi_pool_with_slopes(features, tensor, 2, STRIDE, OFFSET)
+    torch.testing.assert_close(pooled, precise_roi_pool(features, tensor, 2, STRIDE, OFFSET))
+    jacobian = torch.autograd.functional.jacobian(lambda b: precise_roi_pool(features, b, 2, STRIDE, OFFSET), tensor)
+    for n in range(len(boxes) + 1):
+        torch.testing.assert_close(slopes[0, n], jacobian[0, n, :, :, :, 0, n].permute(3, 0, 1, 2))
+
+
 class Pooling(nn.Module):
     def forward(self, features, boxes):
-        return precise_roi_pool(features, boxes, 5, STRIDE, OFFSET)
+        pooled, slopes = precise_roi_pool_with_slopes(features, boxes, 5, STRIDE, OFFSET)
+        return precise_roi_pool(features, boxes, 5, STRIDE, OFFSET), pooled, slopes
 
 
 @pytest.mark.parametrize("batch", [1, 3])
@@ -152,11 +171,9 @@ def test_onnx_runtime_pools_the_same(tmp_path, batch):
     def batched(name, *shape):
         return TensorSpec(name, (-1, *shape), minimum=(1, *shape), optimum=(2, *shape), maximum=(4, *shape))
 
-    inputs, outputs = (
-        (batched("features", 64, 18, 16), batched("boxes", 9, 4)),
-        (TensorSpec("pooled", (-1, 9, 64, 5, 5)),),
-    )
-    network = Network("pooling", inputs, outputs, "p" * 64, Pooling)
+    shapes = {"plain": (9, 64, 5, 5), "pooled": (9, 64, 5, 5), "slopes": (9, 4, 64, 5, 5)}
+    outputs = tuple(TensorSpec(name, (-1, *shape)) for name, shape in shapes.items())
+    network = Network("pooling", (batched("features", 64, 18, 16), batched("boxes", 9, 4)), outputs, "p" * 64, Pooling)
     generator = np.random.default_rng(0)
     corners = generator.uniform(-20, 250, (batch, 9, 2))
     arrays = {
@@ -165,4 +182,5 @@ def test_onnx_runtime_pools_the_same(tmp_path, batch):
     }
     cache = EngineCache(tmp_path)
     ours, theirs = (make_engine(network, backend, cache=cache)(**arrays) for backend in ("torch", "onnxruntime"))
-    np.testing.assert_allclose(theirs["pooled"], ours["pooled"], atol=2e-5)
+    for name in shapes:
+        np.testing.assert_allclose(theirs[name], ours[name], atol=5e-5, err_msg=name)

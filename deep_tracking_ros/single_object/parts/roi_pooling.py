@@ -20,7 +20,7 @@ NARROWEST = 1e-2
 
 
 def precise_roi_pool(features: Tensor, boxes: Tensor, size: int, stride: float, offset: float) -> Tensor:
-    """Pool features over boxes, by two matrix products.
+    """Pool features over boxes.
 
     Outside of the map features are 0, as in eq. 4: they fall to 0 within one cell of the outermost cells.
 
@@ -35,15 +35,36 @@ def precise_roi_pool(features: Tensor, boxes: Tensor, size: int, stride: float, 
     Returns:
         (B, N, C, size, size), rows (y) before columns (x); differentiable in features and boxes.
     """
-    channels, rows, columns = features.shape[1:]
-    count = boxes.shape[1]
     cells = (boxes - offset) / stride
-    over_x = bin_weights(cells[..., 0], cells[..., 2], size, columns).reshape(-1, count * size, columns)
-    over_y = bin_weights(cells[..., 1], cells[..., 3], size, rows)
-    pooled = torch.bmm(features.reshape(-1, channels * rows, columns), over_x.transpose(1, 2))
-    pooled = pooled.reshape(-1, channels, rows, count, size).permute(0, 3, 2, 1, 4)  # (B, N, H, C, size)
-    pooled = torch.matmul(over_y, pooled.reshape(-1, count, rows, channels * size))
-    return pooled.reshape(-1, count, size, channels, size).transpose(2, 3)
+    over_x = bin_weights(cells[..., 0], cells[..., 2], size, features.shape[3])
+    over_y = bin_weights(cells[..., 1], cells[..., 3], size, features.shape[2])
+    return _weighed(_weighed_columns(features, over_x), over_y)
+
+
+def precise_roi_pool_with_slopes(
+    features: Tensor, boxes: Tensor, size: int, stride: float, offset: float
+) -> tuple[Tensor, Tensor]:
+    """The same, and its derivative by the sides of the boxes, for networks that are exported: ONNX has no autograd.
+
+    A network that predicts a box's overlap from ``pooled`` gives the overlap's gradient with it: the gradient by
+    ``pooled``, times ``slopes``, summed over channels and bins.
+
+    Returns:
+        pooled (B, N, C, size, size), and slopes (B, N, 4, C, size, size) per px of x0, y0, x1 and y1.
+    """
+    cells = (boxes - offset) / stride
+    x0, y0, x1, y1 = cells.unbind(-1)
+    over_x, over_y = (bin_weights(x0, x1, size, features.shape[3]), bin_weights(y0, y1, size, features.shape[2]))
+    by_x0, by_x1 = _bin_weight_slopes(x0, x1, over_x)
+    by_y0, by_y1 = _bin_weight_slopes(y0, y1, over_y)
+    columns = _weighed_columns(features, over_x)
+    slopes = [
+        _weighed(_weighed_columns(features, by_x0), over_y),
+        _weighed(columns, by_y0),
+        _weighed(_weighed_columns(features, by_x1), over_y),
+        _weighed(columns, by_y1),
+    ]
+    return _weighed(columns, over_y), torch.stack(slopes, 2) / stride
 
 
 def bin_weights(low: Tensor, high: Tensor, size: int, cells: int) -> Tensor:
@@ -58,12 +79,8 @@ def bin_weights(low: Tensor, high: Tensor, size: int, cells: int) -> Tensor:
     Returns:
         (..., size, cells); a bin's weights sum to 1 where it lies between the first and the last cell.
     """
-    centre = (low + high) / 2
-    width = ((high - low) / size).clamp(min=NARROWEST)
-    edges = torch.arange(size + 1, dtype=low.dtype, device=low.device) - size / 2
-    ends = centre.unsqueeze(-1) + width.unsqueeze(-1) * edges  # (..., size + 1)
-    line = torch.arange(cells, dtype=low.dtype, device=low.device)
-    below = hat_integral(ends.unsqueeze(-1) - line)
+    ends, width = _bin_ends(low, high, size)
+    below = hat_integral(ends.unsqueeze(-1) - torch.arange(cells, dtype=low.dtype, device=low.device))
     return (below[..., 1:, :] - below[..., :-1, :]) / width[..., None, None]
 
 
@@ -71,3 +88,43 @@ def hat_integral(x: Tensor) -> Tensor:
     """The integral of max(0, 1 - |t|) from minus infinity to x."""
     x = x.clamp(-1, 1)
     return 0.5 + x - x * x.abs() / 2
+
+
+def _bin_ends(low: Tensor, high: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Where bins begin and end (..., size + 1), and their width (...), in cells."""
+    width = ((high - low) / size).clamp(min=NARROWEST)
+    edges = torch.arange(size + 1, dtype=low.dtype, device=low.device) - size / 2
+    return ((low + high) / 2).unsqueeze(-1) + width.unsqueeze(-1) * edges, width
+
+
+def _bin_weight_slopes(low: Tensor, high: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Derivatives of `bin_weights`, whose result is given, by low and by high; both of its shape."""
+    size, cells = weights.shape[-2:]
+    ends, width = _bin_ends(low, high, size)
+    hat = (1 - (ends.unsqueeze(-1) - torch.arange(cells, dtype=low.dtype, device=low.device)).abs()).clamp(min=0)
+    # how far each end moves with high; narrow bins only move, the others widen too
+    wide = (high - low > NARROWEST * size).to(low.dtype).unsqueeze(-1)
+    edges = torch.arange(size + 1, dtype=low.dtype, device=low.device) / size - 0.5
+    by_high = (0.5 + wide * edges).unsqueeze(-1)
+    spread = (wide / size).unsqueeze(-1) * weights
+
+    def slope(moves: Tensor, widens: Tensor) -> Tensor:
+        return ((hat * moves)[..., 1:, :] - (hat * moves)[..., :-1, :] - widens) / width[..., None, None]
+
+    return slope(1 - by_high, -spread), slope(by_high, spread)
+
+
+def _weighed_columns(features: Tensor, over_x: Tensor) -> Tensor:
+    """Sums (B, N, H, C, size) over the columns of features (B, C, H, W), with weights (B, N, size, W)."""
+    channels, rows, columns = features.shape[1:]
+    count, size = over_x.shape[1:3]
+    over_x = over_x.reshape(-1, count * size, columns).transpose(1, 2)
+    sums = torch.bmm(features.reshape(-1, channels * rows, columns), over_x)
+    return sums.reshape(-1, channels, rows, count, size).permute(0, 3, 2, 1, 4)
+
+
+def _weighed(columns: Tensor, over_y: Tensor) -> Tensor:
+    """Sums (B, N, C, size, size) over the rows of what `_weighed_columns` gives, with weights (B, N, size, H)."""
+    count, rows, channels, size = columns.shape[1:]
+    sums = torch.matmul(over_y, columns.reshape(-1, count, rows, channels * size))
+    return sums.reshape(-1, count, size, channels, size).transpose(2, 3)
