@@ -113,7 +113,7 @@ class Detector:
         mine = candidates.image == row
         if self._kinds is not None:
             mine &= np.isin(candidates.kinds, self._kinds)
-        mine &= np.isfinite(candidates.boxes).all(1) & (candidates.kinds >= 0)
+        mine &= np.isfinite(candidates.boxes).all(1) & np.isfinite(candidates.scores) & (candidates.kinds >= 0)
         boxes = place.to_image(candidates.boxes[mine])
         found = Found(boxes, candidates.scores[mine], candidates.kinds[mine])
         found = found[np.all(boxes[:, 2:] > boxes[:, :2], 1)]
