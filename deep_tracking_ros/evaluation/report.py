@@ -6,6 +6,7 @@ from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
 
 from deep_tracking_ros.evaluation.attributes import ATTRIBUTES, MAIN, MEASURED
+from deep_tracking_ros.evaluation.masks import MaskResult
 from deep_tracking_ros.evaluation.sot import Result
 
 SHOWN = (*MAIN, *MEASURED)
@@ -65,3 +66,15 @@ def by_sequence(results: SequenceOf[Result]) -> Table:
         for name, first in results[0].per_sequence.items()
     )
     return Table("AUC by sequence", header, tuple(rows))
+
+
+def masks(results: SequenceOf[MaskResult]) -> Table:
+    """One row for each tracker and way to get a mask."""
+    rows = (
+        (f"{result.model}: {way}", number(m.region), number(m.contours), number((m.region + m.contours) / 2),
+         number(m.fps, 1))
+        for result in results
+        for way, m in result.ways.items()
+    )  # fmt: skip
+    title = f"Masks in {len(results[0].per_sequence)} sequences"
+    return Table(title, ("model and mask", "J", "F", "J&F", "fps"), tuple(rows))
