@@ -19,12 +19,12 @@ import numpy as np
 from benchmarks.common import RESULTS, markdown, time_steps, write
 from deep_tracking_ros.evaluation.kitti import PERIOD_NS, read_sequences
 from deep_tracking_ros.evaluation.mot3d import evaluate, run
-from deep_tracking_ros.multi_object.tracker_3d import Detections3D, Tracker3D
+from deep_tracking_ros.multi_object.tracker_3d import Boxes3D, Tracker3D
 
 COUNTS = (10, 100, 1000, 10000)
 
 
-def street(objects: int, frames: int) -> list[Detections3D]:
+def street(objects: int, frames: int) -> list[Boxes3D]:
     """Cars 10 m apart on a square grid, each at its own speed, seen with 0.1 m of noise."""
     random = np.random.default_rng(0)
     side = int(np.ceil(np.sqrt(objects)))
@@ -34,7 +34,7 @@ def street(objects: int, frames: int) -> list[Detections3D]:
     for frame in range(frames):
         boxes = np.tile([0, 0, 0, 4.2, 1.8, 1.5, 0.0], (objects, 1))
         boxes[:, :2] = place + 0.1 * frame * speed + random.normal(0, 0.1, (objects, 2))
-        found.append(Detections3D(boxes, np.full(objects, 0.9), ["car"] * objects))
+        found.append(Boxes3D(boxes, np.full(objects, 0.9), ["car"] * objects))
     return found
 
 
@@ -56,7 +56,7 @@ def memory_under_churn(frames: int) -> Iterator[tuple[int, float, int]]:
     tracemalloc.start()
     for frame in range(frames):
         boxes[:, 1] = 10 * (frame % 100)
-        tracks = tracker.step(Detections3D(boxes, np.full(10, 0.9), ["car"] * 10), frame * PERIOD_NS)
+        tracks = tracker.step(Boxes3D(boxes, np.full(10, 0.9), ["car"] * 10), frame * PERIOD_NS)
         if frame and (frame + 1) % (frames // 4) == 0:
             yield frame + 1, tracemalloc.get_traced_memory()[0] / 1000, int(tracks.id.max())
     tracemalloc.stop()

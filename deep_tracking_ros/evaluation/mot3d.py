@@ -19,7 +19,7 @@ from deep_tracking_ros.errors import DataError
 from deep_tracking_ros.evaluation.kitti import PERIOD_NS, Objects, Sequence3D, project
 from deep_tracking_ros.geometry.boxes3d import Array, iou
 from deep_tracking_ros.multi_object.tracker_3d import (
-    Detections3D,
+    Boxes3D,
     Tracker3D,
     Tracker3DParameters,
     Tracks3D,
@@ -113,7 +113,7 @@ def run(
         ends = np.searchsorted(found.frame[order], np.arange(sequence.frames + 1))
         scores = probability(found.score) if are_odds else found.score
         frames = [order[a:b] for a, b in pairwise(ends)]
-        inputs = [Detections3D(found.boxes[rows], scores[rows], [class_name] * len(rows)) for rows in frames]
+        inputs = [Boxes3D(found.boxes[rows], scores[rows], [class_name] * len(rows)) for rows in frames]
         tracker = Tracker3D(parameters)
         started = time.process_time()
         outputs = [

@@ -15,17 +15,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from deep_tracking_ros.errors import InvalidRequestError
 from deep_tracking_ros.geometry.boxes3d import Array, transform
-from deep_tracking_ros.multi_object.association_3d import associate, distinct, overlapping
+from deep_tracking_ros.multi_object.association_3d import COSTS, associate, distinct, overlapping
 from deep_tracking_ros.multi_object.motion_3d import BOX, MODELS, Belief, Noise
+from deep_tracking_ros.multi_object.noise_3d import NOISE, OTHER
 from deep_tracking_ros.types import State, seconds
 
-NOISE: Mapping[str, Noise] = {
-    "car": Noise(0.3, 0.2, 0.15, speed=10, acceleration=3, turn=0.3, turn_acceleration=0.5, climb=0.5),
-    "pedestrian": Noise(0.15, 0.1, 0.5, speed=2, acceleration=1.5, turn=1.0, turn_acceleration=1.5, climb=0.3),
-    "cyclist": Noise(0.2, 0.15, 0.2, speed=6, acceleration=2, turn=0.5, turn_acceleration=0.8, climb=0.3),
-}
-"""What is known of some classes; names in lower case. Others are taken for `ANY`."""
-ANY = Noise(0.3, 0.2, 0.3, speed=5, acceleration=3, turn=0.5, turn_acceleration=0.8, climb=0.5)
 _VOTES = 5
 """So many sightings more of the one heading than of the other outweigh all that was seen before."""
 
@@ -60,7 +54,7 @@ def probability(odds: ArrayLike) -> Array:
 
 
 @dataclass(frozen=True, eq=False)
-class Detections3D:
+class Boxes3D:
     """Objects detected at one time, in no order."""
 
     boxes: Array  # (N, 7) in the frame of the sensor, see `boxes3d`
@@ -133,24 +127,32 @@ class _Tracks:
 class Tracker3D:
     """Follows all objects of one sensor. Knows no clock and draws no random numbers: same input, same output."""
 
-    def __init__(self, parameters: Tracker3DParameters | None = None) -> None:
+    def __init__(self, parameters: Tracker3DParameters | None = None, noise: Mapping[str, Noise] | None = None) -> None:
+        """``noise`` by class in lower case, with a row `OTHER`; without it, `NOISE`.
+
+        Raises `InvalidRequestError` for an unknown ``motion`` or ``cost``.
+        """
         self.parameters = parameters or Tracker3DParameters()
         if self.parameters.motion not in MODELS:
             raise InvalidRequestError(f"motion is {self.parameters.motion!r}, it must be one of {', '.join(MODELS)}")
+        if self.parameters.cost not in COSTS:
+            raise InvalidRequestError(f"cost is {self.parameters.cost!r}, it must be one of {', '.join(COSTS)}")
         self.motion = MODELS[self.parameters.motion]
+        self.noise = NOISE if noise is None else noise
+        self.last_id = 0
+        """The largest id that was given."""
         self.dropped = 0
         """Detections so far that were not finite or had no size, or a score outside of 0 to 1."""
         self._tracks = _Tracks()
         self._labels: dict[str, int] = {}
-        self._noise = np.zeros((0, len(ANY.row)))
+        self._noise = np.zeros((0, len(NOISE[OTHER].row)))
         self._stamp: int | None = None
-        self._last_id = 0
 
     def reset(self) -> None:
         """Forget all objects and the time; ids go on."""
         self._tracks, self._stamp = _Tracks(), None
 
-    def step(self, detections: Detections3D, stamp: int, pose: ArrayLike | None = None) -> Tracks3D:
+    def step(self, detections: Boxes3D, stamp: int, pose: ArrayLike | None = None) -> Tracks3D:
         """Follow all objects to the time of these detections; to be called also when there are none.
 
         Args:
@@ -214,7 +216,7 @@ class Tracker3D:
         fixed = np.eye(4) if pose is None else np.asarray(pose, np.float64)
         return self._result(belief, self._stamp, fixed)
 
-    def _usable(self, detections: Detections3D) -> tuple[NDArray[np.int64], Array, Array, NDArray[np.int64]]:
+    def _usable(self, detections: Boxes3D) -> tuple[NDArray[np.int64], Array, Array, NDArray[np.int64]]:
         """Row, box, score and class of the detections that can be used, best first whatever order they came in."""
         boxes, scores = np.asarray(detections.boxes, np.float64), np.asarray(detections.scores, np.float64)
         good = np.isfinite(boxes).all(1) & (boxes[:, 3:6] > 0).all(1) & (scores >= 0) & (scores <= 1)
@@ -224,7 +226,7 @@ class Tracker3D:
         for label in dict.fromkeys(detections.labels):
             if label not in self._labels:
                 self._labels[label] = len(self._labels)
-                self._noise = np.concatenate([self._noise, [NOISE.get(label.lower(), ANY).row]])
+                self._noise = np.concatenate([self._noise, [self.noise.get(label.lower(), self.noise[OTHER]).row]])
         kinds = np.array([self._labels[detections.labels[row]] for row in rows], np.int64)
         return rows.astype(np.int64), boxes[rows], scores[rows], kinds
 
@@ -255,7 +257,7 @@ class Tracker3D:
         self._tracks.append(
             _Tracks(
                 belief=self.motion.start(boxes, self._noise[kinds]),
-                id=np.arange(self._last_id + 1, self._last_id + n + 1),
+                id=np.arange(self.last_id + 1, self.last_id + n + 1),
                 kind=kinds,
                 odds=self.parameters.gain * log_odds(scores),
                 votes=np.ones(n),
@@ -264,7 +266,7 @@ class Tracker3D:
                 detection=rows,
             )
         )
-        self._last_id += n
+        self.last_id += n
 
     def _result(self, belief: Belief, stamp: int, pose: Array) -> Tracks3D:
         tracks = self._tracks

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deep_tracking_ros.multi_object.motion_3d import BOX, MODELS, STATE, YAW, Belief, ConstantTurn, ConstantVelocity
-from deep_tracking_ros.multi_object.tracker_3d import ANY, NOISE
+from deep_tracking_ros.multi_object.noise_3d import NOISE, OTHER
 
 CAR = np.array([NOISE["car"].row])
 BOXES = np.array([[3.0, 4, 1, 4, 2, 1.5, 0.3]])
@@ -94,7 +94,7 @@ def test_turned_round_it_goes_on_as_before(name):
     st.lists(st.tuples(st.floats(1e-3, 5), st.booleans(), st.floats(-50, 50), st.floats(-4, 4)), max_size=30),
 )
 def test_covariance_stays_positive_definite(name, steps):
-    model, noise = MODELS[name], np.array([ANY.row])
+    model, noise = MODELS[name], np.array([NOISE[OTHER].row])
     belief = model.start(BOXES, noise)
     for dt, seen, place, yaw in steps:
         belief = model.predict(belief, noise, dt)

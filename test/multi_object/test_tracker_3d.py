@@ -10,7 +10,7 @@ from deep_tracking_ros.geometry.boxes3d import giou, iou, transform, wrap
 from deep_tracking_ros.multi_object.association_3d import COSTS, associate, distinct, overlapping, take_cheapest
 from deep_tracking_ros.multi_object.motion_3d import MODELS
 from deep_tracking_ros.multi_object.tracker_3d import (
-    Detections3D,
+    Boxes3D,
     Tracker3D,
     Tracker3DParameters,
     log_odds,
@@ -24,7 +24,7 @@ few = settings(deadline=None, max_examples=15)
 
 def seen(boxes, scores=0.99, label="Car"):
     boxes = np.reshape(np.asarray(boxes, float), (-1, 7))
-    return Detections3D(boxes, np.broadcast_to(np.asarray(scores, float), len(boxes)), [label] * len(boxes))
+    return Boxes3D(boxes, np.broadcast_to(np.asarray(scores, float), len(boxes)), [label] * len(boxes))
 
 
 def traffic(n, frames, seed=0, noise=0.0):
@@ -244,7 +244,7 @@ def test_time_must_go_on_and_shapes_must_fit():
     with pytest.raises(InvalidRequestError, match="finite"):
         tracker.step(seen([]), 6, np.full((4, 4), np.nan))
     with pytest.raises(InvalidRequestError, match="shapes"):
-        Detections3D(np.zeros((2, 6)), np.zeros(2), ["Car", "Car"])
+        Boxes3D(np.zeros((2, 6)), np.zeros(2), ["Car", "Car"])
     with pytest.raises(InvalidRequestError, match="constant_turn"):
         Tracker3D(Tracker3DParameters(motion="wobble"))
     assert len(tracker.step(seen([]), 6)) == 0
