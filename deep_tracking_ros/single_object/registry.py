@@ -30,8 +30,11 @@ class Architecture:
 
 
 ARCHITECTURES: dict[str, Architecture] = {
+    "rpt": Architecture("rpt", "RPTTracker"),
     "siamese_box": Architecture("siamese_box", "SiameseBoxTracker"),
     "siamfc": Architecture("siamfc", "SiamFCTracker"),
+    "siamrpn": Architecture("siamrpn", "SiamRPNTracker"),
+    "transt": Architecture("transt", "TransTTracker"),
 }
 
 

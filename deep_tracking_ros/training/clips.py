@@ -85,3 +85,10 @@ def _read_clip(folder: Path, video: str) -> Clip:
         raise DataError(f"{folder} has {len(frames)} images, {len(boxes)} boxes and {len(masks)} masks; give one each")
     boxes[:, 2:] += boxes[:, :2]
     return Clip(folder.name, video, frames, boxes - np.float32(0.5), masks)
+
+
+def split(clips: ClipSet, holdout: tuple[str, ...]) -> tuple[list[Clip], list[Clip]]:
+    """Clips to train on and clips to choose and calibrate on; ``holdout`` names videos, empty = every fifth one."""
+    videos = sorted({clip.video for clip in clips.clips})
+    held = set(holdout) or set(videos[2::5])
+    return [c for c in clips.clips if c.video not in held], [c for c in clips.clips if c.video in held]

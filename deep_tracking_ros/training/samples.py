@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
@@ -80,6 +82,23 @@ def cut(pair: Pair, rng: np.random.Generator, settings: CutSettings | None = Non
         photometric(np.ascontiguousarray(search), rng, s.photometric),
         target, pair.positive, pair.search.visibility, mask, pair.kind,
     )  # fmt: skip
+
+
+def loosened(pair: Pair, rng: np.random.Generator, amount: float) -> Pair:
+    """Both boxes of a pair drawn larger or smaller by the same shares: people draw loose and tight boxes."""
+    if not pair.positive:
+        return pair
+    factor = np.exp(rng.uniform(-amount, amount, 2)).astype(np.float32)
+
+    def resized(box: Any) -> Any:
+        centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2 * factor
+        return np.concatenate([centre - half, centre + half])
+
+    return dataclasses.replace(
+        pair,
+        template=dataclasses.replace(pair.template, box=resized(pair.template.box)),
+        search=dataclasses.replace(pair.search, box=resized(pair.search.box)),
+    )
 
 
 def contact_sheet(samples: Sequence[Sample], columns: int = 4) -> NDArray[np.uint8]:

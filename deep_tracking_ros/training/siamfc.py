@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,13 +20,13 @@ from deep_tracking_ros.models.store import Model
 from deep_tracking_ros.single_object.parts import backbone
 from deep_tracking_ros.single_object.siamfc import CONTEXT, MEMBERS, STRIDE
 from deep_tracking_ros.single_object.siamfc_network import SiamFC
-from deep_tracking_ros.training.clips import Clip, ClipSet, load_clips
+from deep_tracking_ros.training.clips import ClipSet, load_clips, split
 from deep_tracking_ros.training.finish import Log, finish
+from deep_tracking_ros.training.frozen import early_features
 from deep_tracking_ros.training.loop import Arrays
 from deep_tracking_ros.training.pairs import PairSampler, PairSettings
 from deep_tracking_ros.training.pictures import load_pictures
-from deep_tracking_ros.training.samples import CutSettings, Sample, cut
-from deep_tracking_ros.training.views import Pair
+from deep_tracking_ros.training.samples import CutSettings, Sample, cut, loosened
 
 PARAMETERS: Mapping[str, Any] = {"channels": 96, "kernel": 10, "exemplar": 112, "search": 208, "step": 0.15}
 """Of the model: width of the embedding, side of a kernel in cells, sides of the crops in px, log of a scale step."""
@@ -41,13 +40,6 @@ GRID: Mapping[str, tuple[float, ...]] = {
 """Run-time settings that are tried on held-out clips, the default first."""
 RADIUS = 2.0
 """Cells around the target that count as positive; the paper's 16 px at stride 8."""
-
-
-def split(clips: ClipSet, holdout: tuple[str, ...]) -> tuple[list[Clip], list[Clip]]:
-    """Clips to train on and clips to choose and calibrate on; ``holdout`` names videos, empty = every fifth one."""
-    videos = sorted({clip.video for clip in clips.clips})
-    held = set(holdout) or set(videos[2::5])
-    return [c for c in clips.clips if c.video not in held], [c for c in clips.clips if c.video in held]
 
 
 @dataclass(frozen=True)
@@ -84,7 +76,7 @@ class SiamFCTask:
         exemplar = int(self.parameters["exemplar"])
         settings = CutSettings(exemplar, SEARCH, CONTEXT, scale=0.2, box_noise=0.0)
         sampler.index = first
-        early = _early() if self.cache_features else None
+        early = early_features() if self.cache_features else None
         cv2.setNumThreads(1)
 
         def make() -> Arrays:
@@ -127,37 +119,6 @@ class SiamFCTask:
         with torch.no_grad():
             early = network.embedding.backbone.early(crops)
         return network.embedding.from_early(early)
-
-
-def loosened(pair: Pair, rng: np.random.Generator, amount: float) -> Pair:
-    """Both boxes of a pair drawn larger or smaller by the same shares: people draw loose and tight boxes."""
-    if not pair.positive:
-        return pair
-    factor = np.exp(rng.uniform(-amount, amount, 2)).astype(np.float32)
-
-    def resized(box: Any) -> Any:
-        centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2 * factor
-        return np.concatenate([centre - half, centre + half])
-
-    return dataclasses.replace(
-        pair,
-        template=dataclasses.replace(pair.template, box=resized(pair.template.box)),
-        search=dataclasses.replace(pair.search, box=resized(pair.search.box)),
-    )
-
-
-def _early() -> Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]:
-    """The frozen first blocks as a function: one crop (S, S, 3) to features (S / 8, S / 8, 40) float16."""
-    network = backbone.Backbone()
-    network.load_state_dict(backbone.imagenet_state())
-    early = network.early.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-
-    def run(crop: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        with torch.inference_mode():
-            features = early(torch.from_numpy(crop)[None])[0].permute(1, 2, 0)
-        return features.numpy().astype(np.float16)  # type: ignore[no-any-return]
-
-    return run
 
 
 def _arrays(sample: Sample, size: Any, early: Callable[[Any], Any] | None) -> Arrays:

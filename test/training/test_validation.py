@@ -11,9 +11,9 @@ from deep_tracking_ros.models.card import ModelCard
 from deep_tracking_ros.models.store import find_model
 from deep_tracking_ros.single_object.golden import check_golden
 from deep_tracking_ros.single_object.tracker import Estimate, Target
-from deep_tracking_ros.training.clips import Clip, ClipSet
+from deep_tracking_ros.training.clips import Clip, ClipSet, split
 from deep_tracking_ros.training.finish import finish
-from deep_tracking_ros.training.siamfc import hats, losses, split
+from deep_tracking_ros.training.siamfc import hats, losses
 from deep_tracking_ros.training.validation import Passes, calibrate, passes
 
 

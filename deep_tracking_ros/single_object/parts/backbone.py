@@ -8,7 +8,7 @@ TensorFlow's "same": for even sizes, one pixel more at the right and the bottom 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -30,8 +30,19 @@ BLOCKS = (
 )
 EARLY = 5
 """Blocks of stride 8 and below: 0 to 4."""
+FINE = 3
+"""Blocks of stride 4 and below: 0 to 2."""
+FINE_CHANNELS = 24
 EARLY_CHANNELS = 40
 LATE_CHANNELS = 112
+
+
+class Features(NamedTuple):
+    """What heads see of a crop."""
+
+    early: Tensor  # (B, 40, H / 8, W / 8)
+    late: Tensor  # (B, 112, H / 16, W / 16)
+    fine: Tensor | None = None  # (B, 24, H / 4, W / 4); None where only the others were kept
 
 
 class Convolution(nn.Conv2d):
@@ -72,12 +83,19 @@ class Early(nn.Module):
         self.blocks = nn.ModuleList(Block(*spec) for spec in BLOCKS[:EARLY])
 
     def forward(self, crops: Tensor) -> Tensor:
+        return self.levels(crops)[1]
+
+    def levels(self, crops: Tensor) -> tuple[Tensor, Tensor]:
+        """Features of stride 4 and 8."""
         # the network was trained on RGB, (x - 127) / 128
         x = (crops.permute(0, 3, 1, 2)[:, [2, 1, 0]].to(self.stem.weight.dtype) - 127) / 128
         x = functional.relu6(self.stem(x))
-        for block in self.blocks:
+        for block in self.blocks[:FINE]:
             x = block(x)
-        return x
+        fine = x
+        for block in self.blocks[FINE:]:
+            x = block(x)
+        return fine, x
 
 
 class Late(nn.Module):
@@ -101,10 +119,10 @@ class Backbone(nn.Module):
         self.early = Early()
         self.late = Late()
 
-    def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
-        """Crops (B, H, W, 3) uint8 BGR to features of stride 8 (40 channels) and 16 (112 channels)."""
-        early = self.early(crops)
-        return early, self.late(early)
+    def forward(self, crops: Tensor) -> Features:
+        """Crops (B, H, W, 3) uint8 BGR to features of three strides."""
+        fine, early = self.early.levels(crops)
+        return Features(early, self.late(early), fine)
 
 
 def imagenet_state() -> dict[str, Tensor]:

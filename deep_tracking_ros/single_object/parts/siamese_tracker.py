@@ -1,0 +1,259 @@
+"""The tracker around a siamese head: cut, run, choose one of the boxes that the head offers, follow its size slowly.
+
+Bo Li et al., "High Performance Visual Tracking with Siamese Region Proposal Network" (CVPR 2018), section 4. Heads
+differ in what they offer (`parts.siamese`); a tracker says so in `SiameseTracker.offers`.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from deep_tracking_ros.errors import ModelError
+from deep_tracking_ros.geometry.boxes import check_box, cxcywh_to_xyxy, xyxy_to_cxcywh
+from deep_tracking_ros.geometry.crops import context_side, crop, crop_to_image, whole_windows
+from deep_tracking_ros.inference.engine import Engine, Network, TensorSpec
+from deep_tracking_ros.models.store import Model
+from deep_tracking_ros.parameters import REQUIRED, parameter
+from deep_tracking_ros.single_object.parts.box_selection import SelectionSettings, at_cell, cosine_window, select
+from deep_tracking_ros.single_object.parts.calibration import Calibration
+from deep_tracking_ros.single_object.tracker import Estimate, SingleObjectTracker, Target
+from deep_tracking_ros.types import FloatArray
+
+BATCH = (1, 4, 16)
+"""Targets in one call: fewest, usual, most. More targets go in several calls."""
+STRIDE = 16
+"""Crop pixels per cell."""
+CONTEXT = 0.5
+"""Share of width plus height shown around the target in the template crop."""
+
+
+@dataclass(frozen=True)
+class SiameseParameters:
+    """What every siamese network is made from: ``parameters`` of the card."""
+
+    channels: int = parameter(REQUIRED, "Channels of the head.", minimum=1, maximum=4096)
+    template: int = parameter(REQUIRED, "Side of the template crop.", unit="px", minimum=2 * STRIDE, maximum=1024)
+    search: int = parameter(REQUIRED, "Side of the search crop.", unit="px", minimum=2 * STRIDE, maximum=2048)
+
+    def __post_init__(self) -> None:
+        if self.template % STRIDE or self.search % STRIDE or self.search < self.template:
+            raise ModelError(
+                f"template {self.template} and search {self.search} must be multiples of {STRIDE}, "
+                "search not smaller than template"
+            )
+
+    @property
+    def cells(self) -> int:
+        """Rows and columns of the maps."""
+        return self.search // STRIDE
+
+
+def batched(name: str, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> TensorSpec:
+    """An input or output whose first axis is the targets of a call."""
+    return TensorSpec(name, (-1, *shape), dtype, *((n, *shape) for n in BATCH))
+
+
+def siamese_networks(
+    name: str,
+    model: Model,
+    parameters: SiameseParameters,
+    head: Callable[[], Any],
+    template: Mapping[str, tuple[int, ...]],
+    outputs: Mapping[str, tuple[int, ...]],
+) -> tuple[Network, Network]:
+    """The networks 'NAME/template' and 'NAME/search' of a model, before a backend was chosen.
+
+    Args:
+        name: of the architecture.
+        model: with the weights ``backbone.*`` and ``head.*``.
+        parameters: sides of the crops.
+        head: makes the head (`parts.siamese`), without weights.
+        template: names and shapes, without the batch, of what is kept of a template.
+        outputs: the same of what a search gives.
+    """
+
+    def module(part: str) -> Any:
+        from torch import nn
+
+        from deep_tracking_ros.single_object.parts import siamese
+        from deep_tracking_ros.single_object.parts.backbone import Backbone
+        from deep_tracking_ros.single_object.parts.weights import load_weights
+
+        whole = nn.ModuleDict({"backbone": Backbone(), "head": head()})
+        load_weights(whole, model)
+        kind = siamese.TemplateNetwork if part == "template" else siamese.SearchNetwork
+        return kind(whole["backbone"], whole["head"]).eval()  # type: ignore[arg-type]
+
+    kept = [batched(key, shape) for key, shape in template.items()]
+    sizes = batched("sizes", (2,))
+    return (
+        Network(
+            f"{name}/template",
+            (batched("crops", (parameters.template, parameters.template, 3), np.uint8), sizes),
+            tuple(TensorSpec(spec.name, spec.shape) for spec in kept),
+            model.digest,
+            lambda: module("template"),
+        ),
+        Network(
+            f"{name}/search",
+            (batched("crops", (parameters.search, parameters.search, 3), np.uint8), sizes, *kept),
+            tuple(TensorSpec(key, (-1, *shape)) for key, shape in outputs.items()),
+            model.digest,
+            lambda: module("search"),
+        ),
+    )
+
+
+@dataclass(eq=False)
+class SiameseTarget(Target):
+    """A target and what the network keeps of its template."""
+
+    size: FloatArray  # (2,) width and height of the target in its template crop, px
+    features: Mapping[str, FloatArray]  # without the batch axis
+
+
+@dataclass(frozen=True, eq=False)
+class Offers:
+    """The boxes that a head offers for each of N targets."""
+
+    logits: FloatArray  # (N, K, C) of presence, at C cells of K kinds
+    boxes: FloatArray  # (N, 4, K, C) xyxy, crop px
+    confidence: FloatArray  # (N, K, C) what the score is calibrated from
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """The box that was chosen for each of N targets, and where it comes from."""
+
+    cell: NDArray[np.intp]  # (N,) number among K x C offers
+    centres: FloatArray  # (N, 2) of the search crops, image px
+    sides: FloatArray  # (N, 2) of the search crops, image px
+    boxes: FloatArray  # (N, 4) xyxy image px, as offered
+    scores: FloatArray  # (N,)
+
+
+class SiameseTracker(SingleObjectTracker):
+    """Follows targets by two networks; a method's tracker says what its head offers."""
+
+    Parameters: ClassVar[type[SiameseParameters]] = SiameseParameters
+    Settings: ClassVar[type[SelectionSettings]] = SelectionSettings
+
+    def __init__(self, model: Model, make: Callable[[Network], Engine]) -> None:
+        self.card = model.card
+        self.parameters: SiameseParameters = model.card.settings(self.Parameters, "parameters")
+        self.settings: SelectionSettings = model.card.settings(self.Settings)
+        self.calibration = Calibration.from_card(model.card.calibration)
+        self.engines = tuple(make(network) for network in self.networks(model))
+        self.window = cosine_window(self.parameters.cells + 2)[1:-1, 1:-1].reshape(1, -1)
+
+    @staticmethod
+    @abstractmethod
+    def networks(model: Model) -> tuple[Network, ...]:
+        """Those of `siamese_networks`, and what else the method runs."""
+
+    @abstractmethod
+    def offers(self, outputs: Mapping[str, FloatArray]) -> Offers:
+        """What the search network gave, as boxes with logits."""
+
+    def start(self, image: NDArray[np.uint8], boxes: ArrayLike) -> list[Target]:
+        height, width = image.shape[:2]
+        inside = [check_box(box, width, height, self.smallest) for box in np.asarray(boxes, np.float32).reshape(-1, 4)]
+        return self.learn(image, np.stack(inside)) if inside else []
+
+    def learn(self, image: NDArray[np.uint8], boxes: FloatArray) -> list[Target]:
+        """Targets of boxes (N, 4) xyxy px that were checked; N is 1 or more."""
+        states = xyxy_to_cxcywh(boxes)
+        crops, scale = self.template_crops(image, states)
+        sizes = np.asarray(states[:, 2:] * scale, np.float32)
+        features = run(self.engines[0], crops=crops, sizes=sizes)
+        return [
+            SiameseTarget(box, size, {key: value[i] for key, value in features.items()})
+            for i, (box, size) in enumerate(zip(boxes, sizes, strict=True))
+        ]
+
+    def track(self, image: NDArray[np.uint8], targets: Sequence[Target]) -> list[Estimate]:
+        if not targets:
+            return []
+        ours = [cast(SiameseTarget, target) for target in targets]
+        last = xyxy_to_cxcywh(np.stack([target.box for target in ours]))
+        centres, sides = self.search_windows(last)
+        crops = crop(image, centres, sides, self.parameters.search)
+        outputs = run(self.engines[1], crops=crops, sizes=np.stack([target.size for target in ours]), **_kept(ours))
+        return self.take(image, ours, self.choose(self.offers(outputs), last, centres, sides), outputs)
+
+    def template_crops(self, image: NDArray[np.uint8], states: FloatArray) -> tuple[NDArray[np.uint8], FloatArray]:
+        """Template crops of boxes (N, 4) cxcywh px, and their crop px per image px (N, 1)."""
+        side = context_side(cxcywh_to_xyxy(states), CONTEXT)
+        crops = crop(image, states[:, :2], side, self.parameters.template)
+        return crops, np.asarray(self.parameters.template / side, np.float32)[:, None]
+
+    def search_windows(self, states: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Centres and sides (N, 2) image px of the search crops around boxes (N, 4) cxcywh px."""
+        side = context_side(cxcywh_to_xyxy(states), CONTEXT) * (self.parameters.search / self.parameters.template)
+        return whole_windows(states[:, :2], np.stack([side, side], 1))
+
+    def choose(self, offers: Offers, last: FloatArray, centres: FloatArray, sides: FloatArray) -> Chosen:
+        """One offer per target: place by score and cosine window, size slowly; ``last`` is (N, 4) cxcywh image px."""
+        probability = np.asarray((1 + np.tanh(offers.logits / 2)) / 2, np.float32)  # the sigmoid, without overflow
+        before = last[:, 2:] * (np.float32(self.parameters.search) / sides)
+        window = np.broadcast_to(self.window, probability.shape[1:])
+        cell, rate = select(probability, offers.boxes, before, window, self.settings)
+        found = xyxy_to_cxcywh(crop_to_image(at_cell(offers.boxes, cell), centres, sides, self.parameters.search))
+        # The place is believed at once, the size only slowly.
+        found[:, 2:] = last[:, 2:] + rate[:, None] * (found[:, 2:] - last[:, 2:])
+        raw = at_cell(offers.confidence, cell)
+        scores = np.where(np.isfinite(raw), self.calibration(raw), np.float32(np.nan))
+        return Chosen(cell, centres, sides, cxcywh_to_xyxy(found), np.asarray(scores, np.float32))
+
+    def take(
+        self,
+        image: NDArray[np.uint8],
+        targets: Sequence[SiameseTarget],
+        chosen: Chosen,
+        outputs: Mapping[str, FloatArray],
+    ) -> list[Estimate]:
+        """Move targets to the chosen boxes; ``outputs`` are the search network's, for what is more than a box."""
+        boxes, scores = keep(image, targets, chosen.boxes, chosen.scores)
+        for target, box in zip(targets, boxes, strict=True):
+            target.box = box
+        return [Estimate(box, float(score)) for box, score in zip(boxes, scores, strict=True)]
+
+
+def keep(
+    image: NDArray[np.uint8], targets: Sequence[Target], boxes: FloatArray, scores: FloatArray, smallest: float = 4.0
+) -> tuple[FloatArray, FloatArray]:
+    """Boxes that can be searched for in the next image: centre on the image, no side vanishing or larger than it.
+
+    A target whose box or score is not finite stays where it was, with score 0: it would be lost for ever.
+    """
+    height, width = image.shape[:2]
+    states = xyxy_to_cxcywh(boxes)
+    places = np.clip(states[:, :2], 0, [width - 1, height - 1])
+    sizes = np.clip(states[:, 2:], smallest, np.maximum([width, height], smallest))
+    kept, sure = cxcywh_to_xyxy(np.concatenate([places, sizes], 1)), scores.copy()
+    bad = ~(np.isfinite(boxes).all(1) & np.isfinite(scores))
+    if bad.any():
+        kept[bad], sure[bad] = np.stack([target.box for target in targets])[bad], 0
+    return kept, sure
+
+
+def run(engine: Engine, **arrays: NDArray[Any]) -> dict[str, FloatArray]:
+    """Run an engine over any number of targets, in as few calls as its profile allows."""
+    count, most = len(next(iter(arrays.values()))), BATCH[-1]
+    if count <= most:
+        return engine(**arrays)
+    parts = [engine(**{key: value[i : i + most] for key, value in arrays.items()}) for i in range(0, count, most)]
+    return {spec.name: np.concatenate([part[spec.name] for part in parts]) for spec in engine.outputs}
+
+
+def _kept(targets: Sequence[SiameseTarget]) -> dict[str, FloatArray]:
+    """Template features of all targets, stacked."""
+    if len(targets) == 1:  # without a copy
+        return {key: value[None] for key, value in targets[0].features.items()}
+    return {key: np.stack([target.features[key] for target in targets]) for key in targets[0].features}

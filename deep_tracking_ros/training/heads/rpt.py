@@ -1,0 +1,57 @@
+"""RPT: point sets are trained by the boxes that they span (Ma et al., ECCV workshops 2020, section 3.2), and where an
+object's outline is known also by their distance to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from deep_tracking_ros.single_object.parts.backbone import Features
+from deep_tracking_ros.single_object.rpt_network import RPTHead, span
+from deep_tracking_ros.training.heads.losses import at_best, overlaps, places, presence_loss
+
+
+def make(template: int, channels: int, deformable: bool = True) -> RPTHead:
+    return RPTHead(channels, template, deformable)
+
+
+def loss(head: nn.Module, template: Features, search: Features, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    assert isinstance(head, RPTHead)
+    logits, quality, first, points = head.both(search, batch["size"], *head.template(template, batch["size"]))
+    target, positive = batch["target"], batch["positive"]
+    on, unasked = places(target, positive, logits.shape[1])
+    presence = presence_loss(logits.flatten(1), on.flatten(1), unasked.flatten(1))
+    weight = on.flatten(1) / on.sum().clamp(min=1)
+    iou, giou = (v.flatten(1) for v in overlaps(span(points).permute(0, 2, 3, 1), target[:, None, None]))
+    _, early = overlaps(span(first).permute(0, 2, 3, 1), target[:, None, None])
+    box = ((1 - giou) * weight).sum() + 0.5 * ((1 - early.flatten(1)) * weight).sum()
+    agreement = functional.binary_cross_entropy_with_logits(quality.flatten(1), iou.detach(), reduction="none")
+    agreement = (agreement * weight).sum()
+    shape = outline_distance(points, batch["contour"], target, on)
+    return {
+        "loss": presence + 2 * box + 0.5 * agreement + 0.5 * shape,
+        "presence": presence, "box": box, "quality": agreement, "shape": shape,
+        "iou": at_best(logits.flatten(1), iou, positive).detach(),
+    }  # fmt: skip
+
+
+def outline_distance(points: Tensor, contour: Tensor, target: Tensor, on: Tensor) -> Tensor:
+    """Chamfer distance of point sets and outlines in units of the target's size, where the outline is known.
+
+    Args:
+        points: (B, n, 2, H, W) crop px.
+        contour: (B, m, 2) crop px, nan = not known.
+        target: (B, 4) xyxy crop px.
+        on: (B, H, W) cells that count.
+    """
+    known = on & torch.isfinite(contour).all(2).all(1)[:, None, None]
+    if not known.any():
+        return points.new_zeros(())
+    sample = known.nonzero()[:, 0]
+    sets = points.permute(0, 3, 4, 1, 2)[known]  # (P, n, 2)
+    size = (target[:, 2:] - target[:, :2]).prod(1).clamp(min=1).sqrt()[sample]
+    distance = torch.cdist(sets, contour[sample]) / size[:, None, None]
+    return (distance.amin(2).mean() + distance.amin(1).mean()) / 2

@@ -1,0 +1,181 @@
+"""What the siamese trackers learn from: one backbone, any number of heads on it, one stream of pairs for all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import DTypeLike
+from torch import Tensor, nn
+
+from deep_tracking_ros.errors import InvalidRequestError
+from deep_tracking_ros.geometry.crops import context_side
+from deep_tracking_ros.models.store import find_model
+from deep_tracking_ros.single_object.parts import backbone
+from deep_tracking_ros.training.clips import ClipSet, load_clips, split
+from deep_tracking_ros.training.frozen import early_features
+from deep_tracking_ros.training.heads import HEADS
+from deep_tracking_ros.training.loop import Arrays
+from deep_tracking_ros.training.pairs import PairSampler, PairSettings
+from deep_tracking_ros.training.pictures import load_pictures
+from deep_tracking_ros.training.samples import CutSettings, Sample, cut, loosened
+
+CONTEXT = 0.5
+"""Share of width plus height shown around the target in its template crop."""
+TEMPLATE, SEARCH = 128, 256
+"""Sides of the crops, px."""
+CONTOUR = 32
+"""Points of an object's outline in a sample."""
+MASK = 64
+"""Rows and columns of an object's mask in a sample."""
+
+
+class SiameseNetworks(nn.Module):
+    """The backbone and the heads that are trained on it together."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self.backbone = backbone.Backbone()
+        self.heads = nn.ModuleDict({name: HEADS[name].make(TEMPLATE) for name in names})
+
+    def of(self, name: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The part of a state that is one tracker's: the backbone and its head."""
+        own = f"heads.{name}."
+        part = {"head." + key.removeprefix(own): value for key, value in state.items() if key.startswith(own)}
+        return part | {key: value for key, value in state.items() if key.startswith("backbone.")}
+
+
+@dataclass(frozen=True)
+class SiameseTask:
+    """Pairs in, losses of all heads out; see `deep_tracking_ros.training.loop.Task`."""
+
+    heads: tuple[str, ...]
+    images: tuple[str, ...]
+    videos: tuple[str, ...]
+    holdout: tuple[str, ...] = ()
+    seed: int = 0
+    backbone: str = ""  # model whose backbone is taken and left as it is; empty = ImageNet's, late blocks tuned
+    cache_features: bool = True  # samples hold features of the frozen first blocks, not crops: pays without a GPU
+    head_rate: float = 1.2e-3
+    backbone_rate: float = 2e-4
+    loosening: float = 0.1  # boxes are drawn larger or smaller by up to this, alike in both pictures
+    pairs: PairSettings = field(default_factory=PairSettings)
+
+    def __post_init__(self) -> None:
+        if unknown := sorted(set(self.heads) - set(HEADS)) or not self.heads:
+            raise InvalidRequestError(f"no such heads: {unknown or 'none given'}; there are {', '.join(HEADS)}")
+
+    @property
+    def fields(self) -> Mapping[str, tuple[tuple[int, ...], DTypeLike]]:
+        sides = {"template": TEMPLATE, "search": SEARCH}
+        if self.cache_features:
+            crops: dict[str, tuple[tuple[int, ...], DTypeLike]] = {
+                name: ((side // 8, side // 8, backbone.EARLY_CHANNELS), np.float16) for name, side in sides.items()
+            }
+        else:
+            crops = {name: ((side, side, 3), np.uint8) for name, side in sides.items()}
+        return {
+            **crops,
+            "size": ((2,), np.float32),  # width and height of the target in the template crop, px
+            "target": ((4,), np.float32),  # box in the search crop, xyxy px
+            "positive": ((), np.float32),  # 1 where the search crop shows the target
+            "contour": ((CONTOUR, 2), np.float32),  # outline in the search crop, px; nan = not known
+            "mask": ((MASK, MASK), np.uint8),  # 1 = the visible target, 255 = not known
+        }
+
+    def producer(self, worker: int, first: int) -> Callable[[], Arrays]:
+        clips = ClipSet(split(load_clips(self.videos), self.holdout)[0]) if self.videos else ClipSet()
+        sampler = PairSampler(load_pictures(self.images), clips, self.pairs, self.seed + 1000 * worker)
+        settings = CutSettings(TEMPLATE, SEARCH, CONTEXT, box_noise=0.0)
+        sampler.index = first
+        early = early_features() if self.cache_features else None
+        cv2.setNumThreads(1)
+
+        def make() -> Arrays:
+            rng = np.random.default_rng([self.seed, worker, sampler.index, 1])
+            pair = loosened(sampler.sample(), rng, self.loosening)
+            size = pair.template.box[2:] - pair.template.box[:2]
+            scale = settings.template_size / float(context_side(pair.template.box, CONTEXT))
+            return arrays(cut(pair, rng, settings), size * scale, early)
+
+        return make
+
+    def network(self) -> nn.Module:
+        network = SiameseNetworks(self.heads)
+        if self.backbone:
+            state = find_model(self.backbone, "single_object").state()
+            own = {
+                k.removeprefix("backbone."): torch.as_tensor(v) for k, v in state.items() if k.startswith("backbone.")
+            }
+            network.backbone.load_state_dict(own)
+            network.backbone.requires_grad_(False)
+        else:
+            network.backbone.load_state_dict(backbone.imagenet_state())
+            network.backbone.early.requires_grad_(False)
+        return network
+
+    def groups(self, network: nn.Module) -> list[dict[str, Any]]:
+        assert isinstance(network, SiameseNetworks)
+        parameters = list(network.heads.parameters())
+        groups = [
+            {"params": [p for p in parameters if p.dim() > 1], "lr": self.head_rate},
+            {"params": [p for p in parameters if p.dim() <= 1], "lr": self.head_rate, "weight_decay": 0.0},
+        ]
+        if not self.backbone:
+            # the last blocks follow when the layers on top of them no longer throw noise at them
+            late = list(network.backbone.late.parameters())
+            groups.append({"params": late, "lr": self.backbone_rate, "start": 0.05})
+        return groups
+
+    def loss(self, network: nn.Module, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        assert isinstance(network, SiameseNetworks)
+        template, search = (self._features(network, batch[name]) for name in ("template", "search"))
+        figures: dict[str, Tensor] = {}
+        total = torch.zeros((), device=batch["target"].device)
+        for name, head in network.heads.items():
+            own = HEADS[name].loss(head, template, search, batch)
+            total = total + own["loss"]
+            figures |= {f"{name}.{key}": value for key, value in own.items()}
+        return {"loss": total, **figures}
+
+    def _features(self, network: SiameseNetworks, crops: Tensor) -> backbone.Features:
+        if self.cache_features:
+            fine, early = None, crops.permute(0, 3, 1, 2).float()
+        else:
+            with torch.no_grad():
+                fine, early = network.backbone.early.levels(crops)
+        with torch.set_grad_enabled(not self.backbone):
+            return backbone.Features(early, network.backbone.late(early), fine)
+
+
+def arrays(sample: Sample, size: Any, early: Callable[[Any], Any] | None) -> Arrays:
+    """What the ring keeps of a sample; ``size`` is that of the target in the template crop, px."""
+    # an object of which little is seen is no example of what presence looks like
+    positive = sample.positive and sample.visibility > 0.3
+    contour = np.full((CONTOUR, 2), np.nan, np.float32)
+    mask = np.full((MASK, MASK), 0 if not sample.positive else 255, np.uint8)
+    if sample.mask is not None and sample.positive:
+        mask = (cv2.resize(sample.mask, (MASK, MASK), interpolation=cv2.INTER_AREA) >= 128).astype(np.uint8)
+        contour = outline(sample.mask, CONTOUR)
+    return {
+        "template": early(sample.template) if early else sample.template,
+        "search": early(sample.search) if early else sample.search,
+        "size": np.asarray(size, np.float32),
+        "target": sample.box.astype(np.float32),
+        "positive": np.float32(positive),  # type: ignore[dict-item]
+        "contour": contour,
+        "mask": mask,
+    }
+
+
+def outline(mask: np.ndarray[Any, Any], count: int) -> np.ndarray[Any, Any]:
+    """(count, 2) x and y evenly along the outline of a mask's largest part; nan where there is none."""
+    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    if not contours:
+        return np.full((count, 2), np.nan, np.float32)
+    longest = max(contours, key=cv2.contourArea)[:, 0]
+    return longest[np.linspace(0, len(longest), count, endpoint=False).astype(int)].astype(np.float32)
