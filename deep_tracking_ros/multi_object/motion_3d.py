@@ -179,7 +179,13 @@ class ConstantTurn(Motion):
         slope[:, 0, 7], slope[:, 1, 7] = cos, sin
         slope[:, 0, YAW], slope[:, 1, YAW] = -speed * sin, speed * cos
         slope[:, 2, 9] = slope[:, 3, 8] = 1
-        return Velocity(mean, slope @ belief.covariance @ slope.transpose(0, 2, 1))
+        covariance = slope @ belief.covariance @ slope.transpose(0, 2, 1)
+        # of an object at rest the first order says that it will not move sideways, but its speed may be anything
+        sideways = (
+            np.stack([-sin, cos], 1) * np.sqrt(belief.covariance[:, 7, 7] * belief.covariance[:, YAW, YAW])[:, None]
+        )
+        covariance[:, :2, :2] += sideways[:, :, None] * sideways[:, None, :]
+        return Velocity(mean, covariance)
 
     def turn_round(self, belief: Belief, rows: NDArray[np.bool_]) -> None:
         belief.mean[rows, YAW] = wrap(belief.mean[rows, YAW] + np.pi)

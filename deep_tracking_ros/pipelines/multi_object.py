@@ -105,6 +105,7 @@ class MultiObjectPipeline(Pipeline):
     inputs: ClassVar[Mapping[str, type]] = {"detections": Detections, "image": Frame}
     outputs: ClassVar[Mapping[str, type]] = {"boxes": TrackedBoxes}
     commands: ClassVar[Mapping[str, type]] = {}
+    remembered = frozenset({"image"})
 
     def __init__(self, parameters: MultiObjectParameters) -> None:
         """Raises `InvalidRequestError` where parameters contradict each other."""

@@ -8,7 +8,7 @@ A pipeline never asks for the time, starts no thread and knows nothing of ROS. I
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -52,6 +52,10 @@ class Pipeline(ABC):
     inputs: ClassVar[Mapping[str, type]]  # port -> type of item, such as {'image': Frame}
     outputs: ClassVar[Mapping[str, type]]  # port -> type of item, such as {'boxes': TrackedBoxes}
     commands: ClassVar[Mapping[str, type]]  # command -> request dataclass
+    optional: ClassVar[frozenset[str]] = frozenset()
+    """Inputs that may stay silent."""
+    remembered: ClassVar[frozenset[str]] = frozenset()
+    """Inputs that `remember` keeps whole: where a busy live node drops one before `step`, nothing is lost."""
 
     parameters: Any
 
@@ -110,6 +114,10 @@ class Pipeline(ABC):
     @abstractmethod
     def status(self) -> Mapping[str, str | int | float]:
         """What a person debugging wants to know, by name: backend, model, counts. For diagnostics."""
+
+    def warnings(self) -> Sequence[str]:
+        """What is wrong with the newest input though `step` goes on, in sentences; may be called from any thread."""
+        return ()
 
     def close(self) -> None:
         """Free models and buffers; the pipeline is not used again."""

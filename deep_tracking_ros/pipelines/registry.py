@@ -6,10 +6,18 @@ from collections.abc import Mapping
 
 from deep_tracking_ros.errors import InvalidRequestError
 from deep_tracking_ros.pipelines.multi_object import MultiObjectPipeline
+from deep_tracking_ros.pipelines.multi_object_3d import MultiObject3DPipeline
 from deep_tracking_ros.pipelines.pipeline import Pipeline
 from deep_tracking_ros.pipelines.single_object import SingleObjectPipeline
 
-PIPELINES: Mapping[str, type[Pipeline]] = {kind.name: kind for kind in (SingleObjectPipeline, MultiObjectPipeline)}
+PIPELINES: Mapping[str, type[Pipeline]] = {
+    kind.name: kind
+    for kind in (
+        SingleObjectPipeline,
+        MultiObjectPipeline,
+        MultiObject3DPipeline,
+    )
+}
 """Name to class; ``PIPELINES[name].make(parameters, log)`` loads the models and gives a pipeline that is ready."""
 
 ALIASES: Mapping[str, str] = {"tracker": SingleObjectPipeline.name}

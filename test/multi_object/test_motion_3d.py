@@ -104,3 +104,15 @@ def test_covariance_stays_positive_definite(name, steps):
         np.testing.assert_allclose(belief.covariance, belief.covariance.transpose(0, 2, 1), rtol=1e-9, atol=1e-9)
         np.linalg.cholesky(belief.covariance)  # raises where it is not
         np.linalg.cholesky(model.velocity(belief).covariance + 1e-9 * np.eye(4))
+
+
+@pytest.mark.parametrize("speed", [0.0, 8.0])
+def test_the_doubt_of_a_velocity_is_that_of_samples(speed):
+    """Also of an object at rest, whose speed may be anything along a heading that is not known well."""
+    rng, yaw = np.random.default_rng(0), 0.6
+    mean, variance = np.zeros(10), np.full(10, 0.01)
+    mean[[6, 7]], variance[[6, 7]] = [yaw, speed], [0.15**2, 10.0**2]
+    got = MODELS["constant_turn"].velocity(Belief(mean[None], np.diag(variance)[None]))
+    samples = rng.normal(mean, np.sqrt(variance), (200_000, 10))
+    velocities = samples[:, 7, None] * np.stack([np.cos(samples[:, 6]), np.sin(samples[:, 6])], 1)
+    np.testing.assert_allclose(got.covariance[0, :2, :2], np.cov(velocities.T), rtol=0.06, atol=0.06)
