@@ -72,7 +72,7 @@ def draw_scene(
     number, thing = draw_object(pictures, rng, s)
     label = _label(pictures, number)
     path = picture_size / 2 + picture_size * calm * rng.uniform(-s.travel, s.travel, (2, 2))
-    target = _layer(thing, label, size, path, rng, s, calm)
+    target = moving_layer(thing, label, size, path, rng, s, calm)
 
     below: list[Layer] = []
     above: list[Layer] = []
@@ -81,7 +81,7 @@ def draw_scene(
         kind, other = _look_alike(pictures, rng, number, thing) if alike else draw_object(pictures, rng, s)
         # beside the target at both ends of the time, each time in a direction of its own
         places = path + _directions(rng, 2) * size * rng.uniform(1.0, 2.6, (2, 1))
-        layer = _layer(
+        layer = moving_layer(
             other, _label(pictures, kind), size * float(np.exp(rng.uniform(-0.4, 0.4))), places, rng, s, calm
         )
         (below if rng.random() < 0.6 else above).append(layer)
@@ -90,7 +90,7 @@ def draw_scene(
         kind, other = draw_object(pictures, rng, replace(s, shapes=0.5))
         places = path + _directions(rng, 2) * size * np.array([[rng.uniform(1.1, 2.2)], [rng.uniform(0.2, 0.8)]])
         occluders.append(
-            _layer(other, _label(pictures, kind), size * float(rng.uniform(0.5, 1.1)), places, rng, s, calm)
+            moving_layer(other, _label(pictures, kind), size * float(rng.uniform(0.5, 1.1)), places, rng, s, calm)
         )
 
     layers = (draw_background(pictures, rng, s), *below, target, *above, *occluders)
@@ -177,13 +177,18 @@ def _look_alike(pictures: PictureSet, rng: np.random.Generator, number: int, thi
     if same and rng.random() < 0.6:
         other = same[int(rng.integers(len(same)))]
         return other, pictures.cutout(other)
+    return number, recoloured(thing, rng)
+
+
+def recoloured(thing: Picture4, rng: np.random.Generator) -> Picture4:
+    """A cut-out in other colours: its hues turned, then tinted."""
     hsv = cv2.cvtColor(np.ascontiguousarray(thing[..., :3]), cv2.COLOR_BGR2HSV)
     levels, turn = np.arange(256), int(rng.integers(25, 155))
     tables = np.stack([(levels + turn) % 180, levels, levels], -1).astype(np.uint8)
     colour = cv2.cvtColor(cv2.LUT(hsv, tables[None]), cv2.COLOR_HSV2BGR)
     # a turn of the hue does nothing to what is grey: tint it as well
     colour = cv2.transform(colour, np.diag(rng.permutation([0.45, 0.8, 1.25])))
-    return number, np.dstack([np.asarray(colour, np.uint8), thing[..., 3]])
+    return np.dstack([np.asarray(colour, np.uint8), thing[..., 3]])
 
 
 def _photograph(pictures: PictureSet, rng: np.random.Generator, width: int, height: int) -> NDArray[np.uint8]:
@@ -210,7 +215,7 @@ def _walk(rng: np.random.Generator, ends: NDArray[np.float64], wobble: NDArray[n
     return Spline(ends[0] + along * (ends[1] - ends[0]) + wobble * rng.uniform(-1, 1, (KNOTS, ends.shape[1])))
 
 
-def _layer(
+def moving_layer(
     thing: Picture4,
     label: str,
     size: float,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from deep_tracking_ros.geometry.crops import context_side, crop, image_to_crop
 from deep_tracking_ros.training.photometric import PhotometricSettings, photometric
-from deep_tracking_ros.training.views import Pair, Picture8
+from deep_tracking_ros.training.views import Pair, Picture8, TargetView
 from deep_tracking_ros.types import FloatArray
 
 
@@ -29,7 +29,6 @@ class CutSettings:
     far_share: float = 0.2
     scale: float = 0.3  # the search crop is scaled by e^-scale to e^scale
     box_noise: float = 0.03  # of the template's box, as share of its sides: boxes drawn by hand are not exact
-    flip: float = 0.5  # share of pairs that are mirrored, template and search alike
     photometric: PhotometricSettings = field(default_factory=PhotometricSettings)
 
 
@@ -71,17 +70,23 @@ def cut(pair: Pair, rng: np.random.Generator, settings: CutSettings | None = Non
         soft = cv2.warpAffine(border, matrix, (s.search_size, s.search_size), flags=cv2.INTER_LINEAR)
         mask = np.where(soft >= 128, np.uint8(255), np.uint8(0))
     target = image_to_crop(box, centre, side, s.search_size)
-    if rng.random() < s.flip:
-        template, search = template[:, ::-1], search[:, ::-1]
-        mask = None if mask is None else np.ascontiguousarray(mask[:, ::-1])
-        target = np.array(
-            [s.search_size - 1 - target[2], target[1], s.search_size - 1 - target[0], target[3]], np.float32
-        )
     return Sample(
-        photometric(np.ascontiguousarray(template), rng, s.photometric),
-        photometric(np.ascontiguousarray(search), rng, s.photometric),
+        photometric(template, rng, s.photometric),
+        photometric(search, rng, s.photometric),
         target, pair.positive, pair.search.visibility, mask, pair.kind,
     )  # fmt: skip
+
+
+def mirrored(pair: Pair) -> Pair:
+    """Both pictures of a pair with left and right exchanged."""
+
+    def other(view: TargetView) -> TargetView:
+        edge = np.float32(view.image.shape[1] - 1)
+        box = np.array([edge - view.box[2], view.box[1], edge - view.box[0], view.box[3]], np.float32)
+        mask = None if view.mask is None else np.ascontiguousarray(view.mask[:, ::-1])
+        return TargetView(np.ascontiguousarray(view.image[:, ::-1]), box, mask, view.visibility)
+
+    return dataclasses.replace(pair, template=other(pair.template), search=other(pair.search))
 
 
 def loosened(pair: Pair, rng: np.random.Generator, amount: float) -> Pair:

@@ -13,16 +13,20 @@ from numpy.typing import DTypeLike
 from torch import Tensor, nn
 
 from deep_tracking_ros.errors import InvalidRequestError
-from deep_tracking_ros.geometry.crops import context_side
+from deep_tracking_ros.geometry.boxes import cxcywh_to_xyxy
+from deep_tracking_ros.geometry.crops import context_side, crop, image_to_crop
 from deep_tracking_ros.models.store import find_model
 from deep_tracking_ros.single_object.parts import backbone
 from deep_tracking_ros.training.clips import ClipSet, load_clips, split
 from deep_tracking_ros.training.frozen import early_features
 from deep_tracking_ros.training.heads import HEADS
+from deep_tracking_ros.training.heads.goturn import near_window
 from deep_tracking_ros.training.loop import Arrays
 from deep_tracking_ros.training.pairs import PairSampler, PairSettings
+from deep_tracking_ros.training.photometric import photometric
 from deep_tracking_ros.training.pictures import load_pictures
-from deep_tracking_ros.training.samples import CutSettings, Sample, cut, loosened
+from deep_tracking_ros.training.samples import CutSettings, Sample, cut, loosened, mirrored
+from deep_tracking_ros.training.views import Pair
 
 CONTEXT = 0.5
 """Share of width plus height shown around the target in its template crop."""
@@ -70,8 +74,17 @@ class SiameseTask:
             raise InvalidRequestError(f"no such heads: {unknown or 'none given'}; there are {', '.join(HEADS)}")
 
     @property
+    def near(self) -> bool:
+        """Whether a head wants crops of the place where the target was an image before."""
+        return any(HEADS[name].sees == "near" for name in self.heads)
+
+    @property
     def fields(self) -> Mapping[str, tuple[tuple[int, ...], DTypeLike]]:
         sides = {"template": TEMPLATE, "search": SEARCH}
+        near: dict[str, tuple[tuple[int, ...], DTypeLike]] = {}
+        if self.near:
+            sides["near"] = TEMPLATE
+            near = {"near_size": ((2,), np.float32), "near_target": ((4,), np.float32)}
         if self.cache_features:
             crops: dict[str, tuple[tuple[int, ...], DTypeLike]] = {
                 name: ((side // 8, side // 8, backbone.EARLY_CHANNELS), np.float16) for name, side in sides.items()
@@ -80,6 +93,7 @@ class SiameseTask:
             crops = {name: ((side, side, 3), np.uint8) for name, side in sides.items()}
         return {
             **crops,
+            **near,  # size of the target an image before, and its box, in the near crop, px
             "size": ((2,), np.float32),  # width and height of the target in the template crop, px
             "target": ((4,), np.float32),  # box in the search crop, xyxy px
             "positive": ((), np.float32),  # 1 where the search crop shows the target
@@ -98,9 +112,12 @@ class SiameseTask:
         def make() -> Arrays:
             rng = np.random.default_rng([self.seed, worker, sampler.index, 1])
             pair = loosened(sampler.sample(), rng, self.loosening)
+            if rng.random() < 0.5:
+                pair = mirrored(pair)
             size = pair.template.box[2:] - pair.template.box[:2]
             scale = settings.template_size / float(context_side(pair.template.box, CONTEXT))
-            return arrays(cut(pair, rng, settings), size * scale, early)
+            made = arrays(cut(pair, rng, settings), size * scale, early)
+            return made | near_arrays(pair, rng, settings, early) if self.near else made
 
         return make
 
@@ -133,11 +150,11 @@ class SiameseTask:
 
     def loss(self, network: nn.Module, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         assert isinstance(network, SiameseNetworks)
-        template, search = (self._features(network, batch[name]) for name in ("template", "search"))
+        seen = {name: self._features(network, batch[name]) for name in ("template", "search", "near") if name in batch}
         figures: dict[str, Tensor] = {}
         total = torch.zeros((), device=batch["target"].device)
         for name, head in network.heads.items():
-            own = HEADS[name].loss(head, template, search, batch)
+            own = HEADS[name].loss(head, seen["template"], seen[HEADS[name].sees], batch)
             total = total + own["loss"]
             figures |= {f"{name}.{key}": value for key, value in own.items()}
         return {"loss": total, **figures}
@@ -169,6 +186,20 @@ def arrays(sample: Sample, size: Any, early: Callable[[Any], Any] | None) -> Arr
         "positive": np.float32(positive),  # type: ignore[dict-item]
         "contour": contour,
         "mask": mask,
+    }
+
+
+def near_arrays(
+    pair: Pair, rng: np.random.Generator, settings: CutSettings, early: Callable[[Any], Any] | None
+) -> Arrays:
+    """A crop of the search picture around where the target may have been an image before, and the target in it."""
+    window = near_window(pair.search.box, rng)
+    side = float(context_side(cxcywh_to_xyxy(window), CONTEXT))
+    picture = photometric(crop(pair.search.image, window[:2], side, TEMPLATE)[0], rng, settings.photometric)
+    return {
+        "near": early(picture) if early else picture,
+        "near_size": window[2:] * np.float32(TEMPLATE / side),
+        "near_target": image_to_crop(pair.search.box, window[:2], side, TEMPLATE),
     }
 
 

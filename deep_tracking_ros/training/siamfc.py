@@ -26,7 +26,7 @@ from deep_tracking_ros.training.frozen import early_features
 from deep_tracking_ros.training.loop import Arrays
 from deep_tracking_ros.training.pairs import PairSampler, PairSettings
 from deep_tracking_ros.training.pictures import load_pictures
-from deep_tracking_ros.training.samples import CutSettings, Sample, cut, loosened
+from deep_tracking_ros.training.samples import CutSettings, Sample, cut, loosened, mirrored
 
 PARAMETERS: Mapping[str, Any] = {"channels": 96, "kernel": 10, "exemplar": 112, "search": 208, "step": 0.15}
 """Of the model: width of the embedding, side of a kernel in cells, sides of the crops in px, log of a scale step."""
@@ -82,6 +82,8 @@ class SiamFCTask:
         def make() -> Arrays:
             rng = np.random.default_rng([self.seed, worker, sampler.index, 1])
             pair = loosened(sampler.sample(), rng, self.loosening)
+            if rng.random() < 0.5:
+                pair = mirrored(pair)
             size = pair.template.box[2:] - pair.template.box[:2]
             scale = settings.template_size / float(context_side(pair.template.box, CONTEXT))
             sample = cut(pair, rng, settings)

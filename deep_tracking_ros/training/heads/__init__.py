@@ -17,12 +17,14 @@ class Head:
     """A head that can be trained: the module of this package with its loss, and its network's parameters.
 
     The module has ``make(template, **parameters) -> nn.Module`` and
-    ``loss(head, template, search, batch) -> {"loss": ..., figures}`` where ``template`` and ``search`` are
-    `parts.backbone.Features`, and ``batch`` is described by `training.siamese.SiameseTask.fields`.
+    ``loss(head, template, search, batch) -> {"loss": ..., figures}``; ``template`` and ``search`` are
+    `parts.backbone.Features`, those of the crop named in ``sees`` in the place of the search crop, and ``batch`` is
+    described by `training.siamese.SiameseTask.fields`.
     """
 
     module: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    sees: str = "search"
 
     def make(self, template: int) -> nn.Module:
         made: nn.Module = self._load("make")(template, **self.parameters)
@@ -39,7 +41,11 @@ class Head:
 
 
 HEADS: dict[str, Head] = {
+    "goturn": Head("goturn", {"channels": 64}, sees="near"),
     "siamrpn": Head("siamrpn", {"channels": 96}),
     "rpt": Head("rpt", {"channels": 96}),
     "transt": Head("transt", {"channels": 96, "layers": 2, "heads": 4}),
+    "siammask": Head("siammask", {"channels": 96}),
+    "atom": Head("atom", {"channels": 64}),
+    "mdnet": Head("mdnet", {"channels": 128}),
 }

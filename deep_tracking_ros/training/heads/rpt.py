@@ -15,10 +15,12 @@ from deep_tracking_ros.training.heads.losses import at_best, overlaps, places, p
 
 
 def make(template: int, channels: int, deformable: bool = True) -> RPTHead:
+    """The head, without what it has learnt."""
     return RPTHead(channels, template, deformable)
 
 
 def loss(head: nn.Module, template: Features, search: Features, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Presence, boxes of both point sets, agreement of the quality with the overlap, distance to the outline."""
     assert isinstance(head, RPTHead)
     logits, quality, first, points = head.both(search, batch["size"], *head.template(template, batch["size"]))
     target, positive = batch["target"], batch["positive"]

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from deep_tracking_ros.single_object.parts.siamese import cell_places
 from deep_tracking_ros.single_object.parts.backbone import Features
+from deep_tracking_ros.single_object.parts.siamese import cell_places
 from deep_tracking_ros.single_object.siamrpn_network import SiamRPNHead
 from deep_tracking_ros.training.heads.losses import at_best, overlaps, presence_loss
 
@@ -15,6 +15,7 @@ HIGH, LOW = 0.6, 0.3
 
 
 def make(template: int, channels: int) -> SiamRPNHead:
+    """The head, without what it has learnt."""
     return SiamRPNHead(channels, template)
 
 

@@ -12,10 +12,12 @@ from deep_tracking_ros.training.heads.losses import at_best, overlaps, places, p
 
 
 def make(template: int, channels: int, layers: int, heads: int) -> TransTHead:
+    """The head, without what it has learnt."""
     return TransTHead(channels, template, layers, heads)
 
 
 def loss(head: nn.Module, template: Features, search: Features, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Presence, and boxes by generalised IoU and L1."""
     assert isinstance(head, TransTHead)
     logits, boxes = head.search(search, batch["size"], *head.template(template, batch["size"]))
     target, positive = batch["target"], batch["positive"]
