@@ -56,6 +56,8 @@ class Pipeline(ABC):
     """Inputs that may stay silent."""
     remembered: ClassVar[frozenset[str]] = frozenset()
     """Inputs that `remember` keeps whole: where a busy live node drops one before `step`, nothing is lost."""
+    together: bool = False
+    """Whether inputs of several ports that wait at the same time are better taken by one `step_together`."""
 
     parameters: Any
 
@@ -76,6 +78,10 @@ class Pipeline(ABC):
         Duplicates and late input are counted and give nothing. Raises a `DeepTrackingError` for input that cannot be
         used; the state is then as before. The caller gives each input to `remember` first.
         """
+
+    def step_together(self, inputs: Sequence[tuple[str, Any]]) -> list[tuple[Output, ...]]:
+        """Take inputs, each of another port, as one `step` after the other would, and give what follows from each."""
+        return [tuple(self.step(port, item)) for port, item in inputs]
 
     @abstractmethod
     def command(self, request: Any) -> Reply:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from deep_tracking_ros.errors import InvalidRequestError
+from deep_tracking_ros.pipelines.detector import DetectorPipeline
 from deep_tracking_ros.pipelines.multi_object import MultiObjectPipeline
 from deep_tracking_ros.pipelines.multi_object_3d import MultiObject3DPipeline
 from deep_tracking_ros.pipelines.pipeline import Pipeline
@@ -16,6 +17,7 @@ PIPELINES: Mapping[str, type[Pipeline]] = {
         SingleObjectPipeline,
         MultiObjectPipeline,
         MultiObject3DPipeline,
+        DetectorPipeline,
     )
 }
 """Name to class; ``PIPELINES[name].make(parameters, log)`` loads the models and gives a pipeline that is ready."""

@@ -63,6 +63,16 @@ class Mailbox:
                 return self._calls.popleft()
             return None if self._closed else self._items.popleft()
 
+    def others(self, item: Item) -> list[Item]:
+        """Of each port but that of an item taken before, the item that has waited longest; without waiting for any."""
+        with self._changed:
+            first: dict[str, Item] = {}
+            for other in self._items:
+                if other.port != item.port:
+                    first.setdefault(other.port, other)
+            self._items = deque(other for other in self._items if first.get(other.port) is not other)
+            return list(first.values())
+
     def close(self) -> None:
         """Forget the items; calls that were left already are still handed out."""
         with self._changed:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import traceback
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from threading import Thread
 from time import monotonic, perf_counter
@@ -202,26 +202,38 @@ class PipelineNode(LifecycleNode):
             if not isinstance(job, Item):
                 job()
                 continue
+            jobs = [job, *mailbox.others(job)] if pipeline.together else [job]
             try:
-                self._process(job, pipeline)
+                if ready := [job for job in jobs if self._decoded(job)]:
+                    self._process(ready, pipeline)
             except Exception as error:
                 if not self.context.ok():
                     return  # interrupted: nothing can be published any more
                 self._report(error)
 
-    def _process(self, job: Item, pipeline: Pipeline) -> None:
+    def _decoded(self, job: Item) -> bool:
+        """Decode an image, so that this is timed by itself and one that cannot be takes no other with it."""
         measurements = self.diagnostics.measurements
         measurements.time(wait=(monotonic() - job.arrived) * 1e3)
-        frame = job.value if isinstance(job.value, Frame) else None
         began = perf_counter()
-        if frame is not None:
-            _ = frame.image  # so that decoding is timed by itself
-        decoded = perf_counter()
-        outputs = list(pipeline.step(job.port, job.value))
-        measurements.time(decode=(decoded - began) * 1e3, step=(perf_counter() - decoded) * 1e3)
-        for output in outputs:
-            self._publish(output, frame, pipeline)
-        measurements.time(latency=(monotonic() - job.arrived) * 1e3)
+        try:
+            if isinstance(job.value, Frame):
+                _ = job.value.image
+        except Exception as error:
+            self._report(error)
+            return False
+        measurements.time(decode=(perf_counter() - began) * 1e3)
+        return True
+
+    def _process(self, jobs: Sequence[Item], pipeline: Pipeline) -> None:
+        measurements = self.diagnostics.measurements
+        began = perf_counter()
+        results = pipeline.step_together([(job.port, job.value) for job in jobs])
+        measurements.time(step=(perf_counter() - began) * 1e3)
+        for job, outputs in zip(jobs, results, strict=True):
+            for output in outputs:
+                self._publish(output, job.value if isinstance(job.value, Frame) else None, pipeline)
+            measurements.time(latency=(monotonic() - job.arrived) * 1e3)
 
     def _publish(self, output: Output, frame: Frame | None, pipeline: Pipeline) -> None:
         assert self._results is not None

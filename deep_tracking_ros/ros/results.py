@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Results:
-    """The publishers of all output ports (``~/PORT``) and of the overlay (``~/overlay``)."""
+    """The publishers of all output ports (``~/PORT``) and of the overlay (``~/overlay``, or one for each camera)."""
 
     def __init__(self, node: LifecycleNode, outputs: Mapping[str, type], measurements: Measurements) -> None:
         self._node, self._measurements = node, measurements
@@ -28,8 +28,10 @@ class Results:
             port: node.create_lifecycle_publisher(message_class(CONVERTERS[kind].type), f"~/{port}", RESULTS)
             for port, kind in outputs.items()
         }
-        self._overlay = node.create_lifecycle_publisher(message_class("sensor_msgs/msg/Image"), "~/overlay", OVERLAY)
-        self._drawn = 0.0  # when the last overlay was, monotonic s
+        image = message_class("sensor_msgs/msg/Image")
+        topics = {overlay_of(port) for port in outputs}
+        self._overlays = {topic: node.create_lifecycle_publisher(image, f"~/{topic}", OVERLAY) for topic in topics}
+        self._drawn = dict.fromkeys(topics, 0.0)  # when the last one was, monotonic s
 
     def publish(self, output: Output, pipeline: Pipeline) -> Any:
         """Publish a result, moved to the present where the pipeline predicts; gives the message."""
@@ -46,19 +48,26 @@ class Results:
 
     def draw(self, output: Output, frame: Frame, rate: float) -> None:
         """Publish the image with a result drawn on it, where somebody looks and at most ``rate`` times a second."""
-        if not self._overlay.get_subscription_count() or monotonic() - self._drawn < 1 / rate:
+        topic = overlay_of(output.port)
+        overlay = self._overlays[topic]
+        if not overlay.get_subscription_count() or monotonic() - self._drawn[topic] < 1 / rate:
             return
         from deep_tracking_ros.visualization.overlay import draw
 
-        self._drawn = monotonic()
+        self._drawn[topic] = monotonic()
         began = perf_counter()
         message = fill_image(message_class("sensor_msgs/msg/Image")(), draw(frame.image, output.item))
         set_stamp(message.header.stamp, frame.stamp)
         message.header.frame_id = frame.frame_id
-        self._overlay.publish(message)
+        overlay.publish(message)
         self._measurements.time(overlay=(perf_counter() - began) * 1e3)
 
     def destroy(self) -> None:
         """End all publishers."""
-        for publisher in (*self._publishers.values(), self._overlay):
+        for publisher in (*self._publishers.values(), *self._overlays.values()):
             self._node.destroy_lifecycle_publisher(publisher)
+
+
+def overlay_of(port: str) -> str:
+    """Where an output port is drawn: ``front/image/detections`` at ``front/image/overlay``."""
+    return "/".join([*port.split("/")[:-1], "overlay"])

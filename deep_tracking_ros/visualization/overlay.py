@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from deep_tracking_ros.types import FloatArray, State, TrackedBox, TrackedBoxes
+from deep_tracking_ros.types import Detections, FloatArray, State, TrackedBox, TrackedBoxes
 
 Image = NDArray[np.uint8]
 Colour = tuple[int, int, int]  # BGR
@@ -54,6 +54,12 @@ def _(item: TrackedBoxes, canvas: Image) -> None:
         plates.append(_caption(canvas, box, plates))
 
 
+@draw_on.register
+def _(item: Detections, canvas: Image) -> None:
+    found = [TrackedBox(0, d.box, State.UNKNOWN, d.score, d.label) for d in item.detections]
+    draw_on(TrackedBoxes(item.stamp, item.frame_id, 0, item.stamp, 0, 0, "", tuple(found)), canvas)
+
+
 def unit(image: Image) -> int:
     """Width of a line, px: two for images up to 1000 px wide, and more for larger ones."""
     return max(2, round(int(image.shape[1]) / 480))
@@ -85,7 +91,7 @@ def _body(canvas: Image, box: TrackedBox) -> None:
 
 def caption(box: TrackedBox) -> str:
     """What is written beside a box, such as ``3 car 92%`` or ``3 car lost 1.2 s``."""
-    words = [str(box.id), box.label]
+    words = [str(box.id or ""), box.label]  # detections have no id
     if box.state is State.LOST:
         words.append(f"lost {box.unseen:.1f} s")
     elif box.score >= 0:

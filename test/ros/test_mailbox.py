@@ -97,3 +97,15 @@ def test_rates_and_percentiles():
         m.time(step=float(i))
     assert m.percentiles("step", 0, 50, 100) == pytest.approx((100, 100 + (WINDOW - 1) / 2, WINDOW + 99))
     assert m.percentiles("never", 50) == ()
+
+
+def test_others_are_the_longest_waiting_of_each_other_port():
+    mailbox = Mailbox(2)
+    items = [Item(port, value, 0.0) for value, port in enumerate("aabbc")]
+    for item in items:
+        mailbox.put(item)
+    taken = mailbox.take()
+    assert taken is items[0]
+    assert mailbox.others(taken) == [items[2], items[4]]
+    assert [mailbox.take(), mailbox.take()] == [items[1], items[3]]
+    assert mailbox.others(items[3]) == []

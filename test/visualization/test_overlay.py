@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deep_tracking_ros.types import Mask, State, TrackedBox, TrackedBoxes
+from deep_tracking_ros.types import Detection, Detections, Mask, State, TrackedBox, TrackedBoxes
 from deep_tracking_ros.visualization.overlay import COLOURS, caption, draw
 
 
@@ -114,3 +114,11 @@ def test_any_box_can_be_drawn_on_any_image(box, speed, state, side):
 def test_what_cannot_be_drawn_is_refused():
     with pytest.raises(TypeError, match="str cannot be drawn"):
         draw(blank(), "boxes")
+
+
+def test_detections_are_drawn_with_label_and_score_but_no_id():
+    found = Detections(0, "", (Detection(np.float32([200, 200, 300, 280]), 0.5, "dog"),))
+    drawn = draw(blank(), found)
+    assert has(drawn, COLOURS[State.UNKNOWN], 200, 240)
+    assert caption(TrackedBox(0, np.zeros(4, np.float32), State.UNKNOWN, 0.5, "dog")) == "dog 50%"
+    np.testing.assert_array_equal(draw(blank(), Detections(0, "")), blank())
