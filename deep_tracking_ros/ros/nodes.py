@@ -93,6 +93,12 @@ NODES = {
             pipeline="multi_object_tracker",
             params_file="multi_object_tracker.yaml",
         ),
+        NodeDescription(
+            "detector",
+            "deep_tracking_ros.ros.node:PipelineNode",
+            pipeline="detector",
+            params_file="detector.yaml",
+        ),
         NodeDescription("bag_player", "deep_tracking_ros.ros.player:BagPlayer"),
         NodeDescription("bag_recorder", "deep_tracking_ros.ros.recorder:BagRecorder"),
     )
@@ -161,6 +167,34 @@ LAUNCHES: Mapping[str, Launch] = {
             *_COMMON,
         ),
     ),
+    "detector": Launch(
+        "detector",
+        (
+            *_IMAGES,
+            Argument(
+                "cameras",
+                "",
+                "topics of several cameras with commas between them, in place of image; empty = as in the params file",
+                role="parameter",
+            ),
+            Argument(
+                "model",
+                "",
+                "path of an ONNX file, or motion = what moves, without a network; empty = as in the params file",
+                role="parameter",
+            ),
+            Argument("card", "", "path of the model's YAML card; empty = as in the params file", role="parameter"),
+            Argument("classes", "", "classes such as person,car; empty = as in the params file", role="parameter"),
+            Argument(
+                "appearance_model",
+                "",
+                "path of an ONNX file for embeddings; empty = as in the params file",
+                role="parameter",
+            ),
+            Argument("backend", "", "auto, onnxruntime or tensorrt; empty = as in the params file", role="parameter"),
+            *_COMMON,
+        ),
+    ),
 }
 """Launch file to what it starts. The first topic is the one that the node cannot do without."""
 
@@ -190,6 +224,12 @@ def resolve(launch: str, values: Mapping[str, str]) -> list[NodeStart]:
         raise InvalidRequestError(f"argument bag_rate is {value['bag_rate']!r}, it must be a number") from None
     topics = [a.name for a in arguments if a.role == "topic"]
     topics = [a.name for a in arguments if a.role == "topic"]
+    cameras = ["/" + name.strip().lstrip("/") for name in value.get("cameras", "").split(",") if name.strip()]
+    if cameras:  # each is an input of its own
+        topics.remove("image")
+        if value["bag"]:
+            found = [_images_of_bag(value["bag"], camera, value["image_transport"]) for camera in cameras]
+            value["image_transport"] = found[0][1]
     if value["bag"]:
         value |= _of_bag(topics, value) | {"use_sim_time": "true"}
     description = NODES[LAUNCHES[launch].executable]
@@ -209,7 +249,7 @@ def resolve(launch: str, values: Mapping[str, str]) -> list[NodeStart]:
         "rate": rate,
         "loop": value["bag_loop"] == "true",
         "wait_for_subscribers": 60.0,  # the node may have an engine to build first
-        "wait_topic": value[topics[0]],
+        "wait_topic": cameras[0] if cameras else value[topics[0]],
     }
     return [node, NodeStart("bag_player", "bag_player", play)]
 

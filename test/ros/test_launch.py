@@ -23,6 +23,8 @@ CASES = [
     ("tracker", {"model": "20240101", "params_file": "1.5"}),  # texts, whatever YAML makes of them
     ("tracker", {"bag": "20240101", "bag_rate": "0.5", "bag_loop": "true"}),
     ("multi_object_tracker", {}),
+    ("detector", {"model": "motion", "classes": "person,car", "image": "/front"}),
+    ("detector", {"model": "20240101", "cameras": "left, /right", "bag": "two"}),
     ("multi_object_tracker", {"detections": "yolo", "bag": "found", "params_file": "mine.yaml"}),
 ]
 DETECTIONS = "deep_tracking_ros/msg/Detection2DArray"
@@ -198,6 +200,17 @@ def test_the_multi_object_tracker_waits_for_detections(in_bags):
     assert tracker.remappings == (("detections", "/yolo"), ("image", "/camera/image"))
     assert Path(tracker.params_files[0]).name == "multi_object_tracker.yaml"
     assert player.parameters["wait_topic"] == "/yolo"
+
+
+def test_a_detector_of_several_cameras_listens_to_each(in_bags):
+    detector, player = nodes.resolve("detector", {"cameras": "left, /right", "bag": "two"})
+    assert detector.remappings == ()
+    assert detector.parameters == {"cameras": "left, /right", "image_transport": "raw", "use_sim_time": True}
+    assert player.parameters["wait_topic"] == "/left"
+    with pytest.raises(DataError, match="there is no topic /rear; topics of images are /left"):
+        nodes.resolve("detector", {"cameras": "left,rear", "bag": "two"})
+    (alone,) = nodes.resolve("detector", {})
+    assert alone.remappings == (("image", "/camera/image"),)
 
 
 def test_config_names_every_parameter_with_its_default():
