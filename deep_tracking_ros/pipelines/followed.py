@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deep_tracking_ros.geometry.boxes import cxcywh_to_xyxy
+from deep_tracking_ros.geometry.boxes import area, cxcywh_to_xyxy
 from deep_tracking_ros.pipelines import motion
 from deep_tracking_ros.pipelines.motion import Motion
+from deep_tracking_ros.pipelines.search import Progress, SearchRules, hypotheses, shares
 from deep_tracking_ros.pipelines.states import Sighting, Thresholds
 from deep_tracking_ros.single_object.tracker import Estimate, SingleObjectTracker, Target
 from deep_tracking_ros.types import FloatArray, Frame, State, TrackedBox, seconds
@@ -29,6 +30,7 @@ class Followed:
     estimate: Estimate
     motion: Motion | None  # None while LOST
     age: int = 0  # ns
+    progress: Progress = field(default_factory=Progress)  # of the search since it was lost
 
     @classmethod
     def start(
@@ -86,24 +88,48 @@ class Followed:
         )
 
 
-def follow(tracker: SingleObjectTracker, thresholds: Thresholds, targets: Sequence[Followed], frame: Frame) -> None:
-    """Look for targets in a frame, all in one batch, and update what is known of them."""
+@dataclass(frozen=True, eq=False)
+class Search:
+    """What is done to find lost targets again: the rules, and boxes (N, 4) xyxy px of objects that somebody sees."""
+
+    rules: SearchRules
+    proposals: FloatArray
+
+
+def follow(
+    tracker: SingleObjectTracker,
+    thresholds: Thresholds,
+    targets: Sequence[Followed],
+    frame: Frame,
+    search: Search | None = None,
+) -> None:
+    """Look for targets in a frame, all in one batch, and update what is known of them.
+
+    With a ``search``, lost ones are looked for elsewhere too, in the same batch; one goes on where its score is best.
+    """
     if not targets:
         return
     for t in targets:
         t.resize(image_size(frame))
-    estimates = tracker.track(frame.image, [t.target for t in targets])
+    probes = [] if search is None else _probes(tracker, targets, frame, search)
+    estimates = tracker.track(frame.image, [*(t.target for t in targets), *(probe for _, probe in probes)])
     moving: list[tuple[Followed, Motion, float]] = []
-    for t, estimate in zip(targets, estimates, strict=True):
-        dt = 0 if t.stamp is None else frame.stamp - t.stamp
+    for t, estimate in zip(targets, estimates, strict=False):
         t.estimate = estimate
-        t.sighting = t.sighting.next(thresholds, estimate.box, estimate.score, dt)
+    for (t, probe), estimate in zip(probes, estimates[len(targets) :], strict=True):
+        if estimate.score >= thresholds.lost and not estimate.score <= t.estimate.score:
+            t.target, t.estimate = probe, estimate
+    for t in targets:
+        dt = 0 if t.stamp is None else frame.stamp - t.stamp
+        t.sighting = t.sighting.next(thresholds, t.estimate.box, t.estimate.score, dt)
         t.stamp = frame.stamp
         t.age += dt
         if t.sighting.state is State.LOST:
             t.motion = None
-        elif t.motion is None:
-            t.motion = motion.start(estimate.box, estimate.score)
+            continue
+        t.progress = Progress()
+        if t.motion is None:
+            t.motion = motion.start(t.estimate.box, t.estimate.score)
         else:
             moving.append((t, t.motion, seconds(dt)))
     if moving:
@@ -113,6 +139,26 @@ def follow(tracker: SingleObjectTracker, thresholds: Thresholds, targets: Sequen
         after = motion.update(motion.predict(motion.stack(motions), elapsed), boxes, scores)
         for i, t in enumerate(followed):
             t.motion = after[i]
+
+
+def _probes(
+    tracker: SingleObjectTracker, targets: Sequence[Followed], frame: Frame, search: Search
+) -> list[tuple[Followed, Target]]:
+    """Copies of lost targets at the places where they are looked for in this frame.
+
+    One that has just scored well is not: whether it does so again is the question.
+    """
+    lost = [t for t in targets if t.sighting.state is State.LOST and not t.sighting.run]
+    probes = []
+    for t, count in zip(lost, shares(search.rules.windows, [t.progress for t in lost]), strict=True):
+        unseen = t.sighting.unseen + (0 if t.stamp is None else frame.stamp - t.stamp)
+        box = t.sighting.box
+        radius = float(np.sqrt(area(box))) * (tracker.reach + search.rules.speed * seconds(unseen))
+        places, t.progress = hypotheses(
+            box, image_size(frame), tracker.reach, radius, search.proposals, count, t.progress
+        )
+        probes += [(t, t.target.at(place)) for place in places]
+    return probes
 
 
 def image_size(frame: Frame) -> tuple[int, int]:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from deep_tracking_ros.errors import ErrorCode
 from deep_tracking_ros.inference.engine import Engine
+from deep_tracking_ros.pipelines.black_box import Place
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +61,8 @@ class Pipeline(ABC):
     """Whether inputs of several ports that wait at the same time are better taken by one `step_together`."""
 
     parameters: Any
+    black_box: Place | None = None
+    """Where whoever runs the pipeline writes a `Recording` among its outputs; None = there are none."""
 
     @classmethod
     @abstractmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from deep_tracking_ros.errors import (
@@ -12,73 +12,19 @@ from deep_tracking_ros.errors import (
     TooManyTargetsError,
 )
 from deep_tracking_ros.inference.engine import Engine
-from deep_tracking_ros.parameters import parameter
-from deep_tracking_ros.pipelines.followed import image_size, predicted
+from deep_tracking_ros.pipelines.black_box import BlackBox, Place
+from deep_tracking_ros.pipelines.followed import Search, image_size, predicted
 from deep_tracking_ros.pipelines.frame_buffer import FrameBuffer, time_text
+from deep_tracking_ros.pipelines.others import Others
 from deep_tracking_ros.pipelines.pipeline import Memory, Output, Pipeline, Reply
 from deep_tracking_ros.pipelines.requests import ClearTargets, RemoveTarget, SetTarget
+from deep_tracking_ros.pipelines.search import SearchRules
+from deep_tracking_ros.pipelines.single_object_parameters import SingleObjectParameters
 from deep_tracking_ros.pipelines.states import Thresholds
 from deep_tracking_ros.pipelines.targets import Targets
 from deep_tracking_ros.pipelines.time_keeper import Arrival, TimeKeeper, TimeRules
 from deep_tracking_ros.single_object.tracker import SingleObjectTracker
-from deep_tracking_ros.types import Frame, State, TrackedBoxes, nanoseconds, seconds
-
-
-@dataclass(frozen=True)
-class SingleObjectParameters:
-    """Parameters of `SingleObjectPipeline`."""
-
-    model: str = parameter("siamfc", "Name of a model (deep-tracking models list), or the path of a model's folder.")
-    backend: str = parameter(
-        "auto",
-        "What runs the network; auto takes the first of tensorrt, onnxruntime and torch that works here.",
-        choices=("auto", "tensorrt", "onnxruntime", "torch"),
-    )
-    precision: str = parameter(
-        "fp32", "Number type of the network; the smaller ones need a GPU.", choices=("fp32", "fp16", "bf16")
-    )
-    threads: int = parameter(
-        0,
-        "CPU threads of the network (with torch: of the whole process); 0 = as many as the backend likes.",
-        minimum=0,
-        maximum=1024,
-    )
-    max_targets: int = parameter(16, "Most targets followed at a time.", minimum=1, maximum=1024)
-    tracked_threshold: float = parameter(
-        -1.0, "Score from which a target counts as TRACKED; -1 = as the model's card says.", minimum=-1, maximum=1
-    )
-    lost_threshold: float = parameter(
-        -1.0, "Score below which a target counts as LOST; -1 = as the model's card says.", minimum=-1, maximum=1
-    )
-    frame_buffer: float = parameter(
-        3.0, "How old an image may be on which a target is set.", unit="s", minimum=0, maximum=600
-    )
-    frame_buffer_mb: int = parameter(
-        256, "Most memory for images kept for that; the oldest go first.", unit="MB", minimum=1, maximum=65536
-    )
-    catch_up_frames: int = parameter(
-        30,
-        "Most kept images through which a target set on a past image is followed, of more every n-th; each is a "
-        "network run for which all other targets wait.",
-        minimum=1,
-        maximum=10000,
-    )
-    reorder_tolerance: float = parameter(
-        0.1,
-        "An image older than the one before it by up to this is dropped as late; one still older is a time jump.",
-        unit="s",
-        minimum=0,
-        maximum=60,
-    )
-    max_gap: float = parameter(
-        2.0, "A longer pause between two images is a time jump.", unit="s", minimum=0.001, maximum=3600
-    )
-    predict_to_now: bool = parameter(
-        False, "Move the boxes along their velocity to the time at which they are published (valid_at)."
-    )
-    max_prediction: float = parameter(
-        0.5, "Boxes are moved no further into the future than this.", unit="s", minimum=0, maximum=60
-    )
+from deep_tracking_ros.types import Detections, Frame, State, TrackedBoxes, nanoseconds, seconds
 
 
 class SingleObjectPipeline(Pipeline):
@@ -100,7 +46,9 @@ class SingleObjectPipeline(Pipeline):
 
     name = "single_object_tracker"
     Parameters = SingleObjectParameters
-    inputs: ClassVar[Mapping[str, type]] = {"image": Frame}
+    inputs: ClassVar[Mapping[str, type]] = {"image": Frame, "tracks": TrackedBoxes, "proposals": Detections}
+    optional: ClassVar[frozenset[str]] = frozenset({"tracks", "proposals"})
+    remembered: ClassVar[frozenset[str]] = optional
     outputs: ClassVar[Mapping[str, type]] = {"boxes": TrackedBoxes}
     commands: ClassVar[Mapping[str, type]] = {
         "set_target": SetTarget,
@@ -118,11 +66,22 @@ class SingleObjectPipeline(Pipeline):
         self.parameters: SingleObjectParameters = parameters
         self.tracker = tracker
         self.thresholds = Thresholds.choose(
-            tracker.card.thresholds, parameters.tracked_threshold, parameters.lost_threshold
+            tracker.card.thresholds,
+            parameters.tracked_threshold,
+            parameters.lost_threshold,
+            parameters.confirm_frames,
+            parameters.doubt_frames,
         )
+        self.search = SearchRules(parameters.search_windows, parameters.search_speed)
         rules = TimeRules.of_seconds(parameters.reorder_tolerance, parameters.max_gap)
         self.time = TimeKeeper(rules)
-        self.buffer = FrameBuffer(nanoseconds(parameters.frame_buffer), parameters.frame_buffer_mb * 10**6, rules)
+        span = nanoseconds(parameters.frame_buffer)
+        if parameters.black_box:
+            self.black_box = Place(parameters.black_box, parameters.black_box_mb * 10**6)
+            span = max(span, nanoseconds(parameters.black_box_seconds))
+        self.recorder = BlackBox(nanoseconds(parameters.black_box_seconds))
+        self.buffer = FrameBuffer(span, parameters.frame_buffer_mb * 10**6, rules)
+        self.others = Others(self.buffer.span, rules)
         self._owns_tracker = owns_tracker
         self.targets = Targets(tracker, self.thresholds, self.buffer, parameters.catch_up_frames)
         self._newest: Frame | None = None  # of those processed
@@ -139,15 +98,20 @@ class SingleObjectPipeline(Pipeline):
         tracker = make_tracker(parameters.model, parameters.backend, parameters.precision, parameters.threads, log)
         return cls(parameters, tracker, owns_tracker=True)
 
-    def remember(self, port: str, item: Frame) -> None:
-        """Keep an image for `SetTarget` on a past stamp; may be called from one other thread."""
-        self.buffer.append(item)
+    def remember(self, port: str, item: Any) -> None:
+        """Keep an image for `SetTarget` on a past stamp, or what others saw; may be called from one other thread."""
+        if port == "image":
+            self.buffer.append(item)
+        else:
+            self.others.append(item)
 
-    def step(self, port: str, item: Frame) -> Iterable[Output]:
-        """Follow all targets into the next image.
+    def step(self, port: str, item: Any) -> Iterable[Output]:
+        """Follow all targets into the next image; tracks and proposals serve by `remember` alone and give nothing.
 
         Raises `InvalidImageError` for one that cannot be decoded; everything is then as if it had not come.
         """
+        if port != "image":
+            return ()
         arrival = self._arrival(item)
         if arrival in (Arrival.DUPLICATE, Arrival.LATE):
             self.time.take(item.stamp, arrival)
@@ -157,7 +121,8 @@ class SingleObjectPipeline(Pipeline):
         if self._newest is not None and self._newest is not item:
             self._newest.release()
         self._take(item, arrival, size)
-        boxes = self.targets.step(item)
+        before = self.targets.states()
+        boxes = self.targets.step(item, Search(self.search, self.others.proposals(item.stamp)))
         self._frames += 1
         self._states = Counter(box.state for box in boxes)
         width, height = size
@@ -171,7 +136,11 @@ class SingleObjectPipeline(Pipeline):
             model=self.tracker.card.name,
             boxes=boxes,
         )
-        return (Output("boxes", result),)
+        outputs = [Output("boxes", result)]
+        if self.black_box is not None:
+            recording = self.recorder.take(result, before, self.buffer.frames())
+            outputs += [] if recording is None else [Output("black_box", recording)]
+        return outputs
 
     def command(self, request: Any) -> Reply:
         """Carry out a request; see `Pipeline.command`."""
@@ -189,8 +158,10 @@ class SingleObjectPipeline(Pipeline):
         """As after a time jump; kept images are dropped too."""
         self._last_reset = reason
         self.targets.forget_time()
+        self.recorder.clear()
         self.time.reset()
         self.buffer.clear()
+        self.others.clear()
 
     def predict(self, output: Output, stamp: int) -> Output:
         """With ``predict_to_now``: boxes that were found, moved to ``stamp`` (ns); LOST ones stay where they are."""
@@ -244,6 +215,7 @@ class SingleObjectPipeline(Pipeline):
         """Drop all targets and images, and the tracker's engines where it is this pipeline's own."""
         self.targets.clear()
         self.buffer.clear()
+        self.others.clear()
         self._newest = None
         if self._owns_tracker:
             for engine in self.tracker.engines:
@@ -274,6 +246,7 @@ class SingleObjectPipeline(Pipeline):
                 self.time.reset()
         if reasons:
             self.targets.forget_time()
+            self.recorder.clear()
             self._last_reset = " and ".join(reasons)
         self.time.take(frame.stamp, arrival)
         self._newest, self._size = frame, size
@@ -291,6 +264,8 @@ class SingleObjectPipeline(Pipeline):
             raise InvalidRequestError(
                 f"the stamp is {request.stamp} ns; it must be that of an image, or 0 for the next"
             )
+        if request.track_id:
+            request = self._of_track(request)
         if not request.stamp:
             self.targets.check_box(request.box, self._size)
             id_ = self.targets.wait(request, None)
@@ -301,6 +276,16 @@ class SingleObjectPipeline(Pipeline):
         finally:
             if frame is not self._newest:
                 frame.release()
+
+    def _of_track(self, request: SetTarget) -> SetTarget:
+        """The request with box, stamp and label of the track that it names."""
+        if (request.box[2:] > request.box[:2]).any():
+            raise InvalidRequestError(
+                f"the request names track {request.track_id} and gives a box too; give one of them, with size 0 of the "
+                "box beside a track"
+            )
+        box, stamp = self.others.track(request.track_id, request.stamp)
+        return replace(request, box=box.box, stamp=stamp, label=request.label or box.label)
 
     def _set_target_on(self, frame: Frame, request: SetTarget) -> Reply:
         self.targets.check_box(request.box, image_size(frame))
@@ -316,3 +301,6 @@ class SingleObjectPipeline(Pipeline):
         if used:
             text += f" and followed through {used} images since; it is {target.sighting.state.name} now"
         return Reply(text, id=target.id, count=1)
+
+
+__all__ = ["SingleObjectParameters", "SingleObjectPipeline"]

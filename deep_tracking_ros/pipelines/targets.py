@@ -10,7 +10,7 @@ import numpy as np
 
 from deep_tracking_ros.errors import DeepTrackingError, InvalidImageError, OutsideImageError, UnknownTargetError
 from deep_tracking_ros.geometry.boxes import check_box
-from deep_tracking_ros.pipelines.followed import Followed, follow, image_size
+from deep_tracking_ros.pipelines.followed import Followed, Search, follow, image_size
 from deep_tracking_ros.pipelines.frame_buffer import FrameBuffer
 from deep_tracking_ros.pipelines.requests import SetTarget
 from deep_tracking_ros.pipelines.states import Thresholds
@@ -103,13 +103,21 @@ class Targets:
         for target in self.followed.values():
             target.forget_time()
 
-    def step(self, frame: Frame) -> tuple[TrackedBox, ...]:
-        """Start those whose image has come, follow the others in one batch; gives all as published, in order."""
+    def states(self) -> dict[int, State]:
+        """State of each that is followed."""
+        return {id_: target.sighting.state for id_, target in self.followed.items()}
+
+    def step(self, frame: Frame, search: Search | None = None) -> tuple[TrackedBox, ...]:
+        """Start those whose image has come, follow the others in one batch; gives all as published, in order.
+
+        Lost ones are looked for as ``search`` says.
+        """
         for id_, waiting in list(self.waiting.items()):
             if waiting.frame is None or self.has_come(waiting.frame, frame):
                 del self.waiting[id_]  # first, so that one that cannot be started is not tried for ever
                 self._start_waiting(waiting, frame)
-        follow(self.tracker, self.thresholds, [t for t in self.followed.values() if t.stamp != frame.stamp], frame)
+        known = [t for t in self.followed.values() if t.stamp != frame.stamp]
+        follow(self.tracker, self.thresholds, known, frame, search)
         boxes = [t.box() for t in self.followed.values()] + self._failed
         self._failed = []
         return tuple(sorted(boxes, key=lambda box: box.id))

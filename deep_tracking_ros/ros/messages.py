@@ -164,8 +164,13 @@ CONVERTERS: Mapping[type, Converter] = {
 
 def read_set_target(request: Any) -> SetTarget:
     """`SetTarget` of a service request, or of an action goal, which names no id."""
-    id_ = int(getattr(request, "id", 0))
-    return SetTarget(box=read_box(request), stamp=stamp_of(request.stamp), label=request.label, id=id_)
+    return SetTarget(
+        box=read_box(request),
+        stamp=stamp_of(request.stamp),
+        label=request.label,
+        id=int(getattr(request, "id", 0)),
+        track_id=int(request.track_id),
+    )
 
 
 @dataclass(frozen=True)

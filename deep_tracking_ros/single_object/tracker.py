@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,13 +15,28 @@ from deep_tracking_ros.inference.engine import Engine
 from deep_tracking_ros.models.card import ModelCard
 from deep_tracking_ros.types import FloatArray, Mask
 
+AnyTarget = TypeVar("AnyTarget", bound="Target")
+
 
 @dataclass(eq=False)
 class Target:
-    """What a tracker knows of one object. Trackers derive their own kind and keep everything of the object in it."""
+    """What a tracker knows of one object. Trackers derive their own kind and keep everything of the object in it.
+
+    What is learnt on the way is put in the place of what was there, never written into it: copies share it.
+    """
 
     box: FloatArray
     """(4,) xyxy px, where the object was last seen."""
+
+    def at(self: AnyTarget, box: FloatArray) -> AnyTarget:
+        """A copy that is looked for around another box (4,) xyxy px, by the same call of `track`; this one stays.
+
+        So a lost object is searched elsewhere: any number of copies are tracked beside the others in one batch, and
+        the one that finds it takes the place of the original.
+        """
+        other = copy.copy(self)
+        other.box = np.asarray(box, np.float32)
+        return other
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +62,8 @@ class SingleObjectTracker(ABC):
 
     smallest: ClassVar[float] = 4.0
     """Shortest side of a box that can be started, px."""
+    reach: ClassVar[float] = 1.0
+    """How far from the centre of a target's box `track` finds the object, in x and in y; in sizes sqrt(w h) of it."""
 
     @abstractmethod
     def start(self, image: NDArray[np.uint8], boxes: ArrayLike) -> list[Target]:
