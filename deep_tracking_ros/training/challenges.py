@@ -125,11 +125,12 @@ def draw_jump(
     box = render(Scene(s.width, s.height, (background, thing_layer), still(middle)), 0.0).boxes[1]
     extent = (box[2:] - box[:2]).astype(np.float64)
     low, high = extent / 2 + margin, picture - 1 - extent / 2 - margin
-    for _ in range(200):  # a place and a direction that keep it in the picture
+    for _ in range(200):  # directions, until one keeps it in the picture
         angle = rng.uniform(0, 2 * np.pi)
         step = np.round(displacement * np.sqrt(extent.prod()) * np.array([np.cos(angle), np.sin(angle)]))
-        first = np.round(rng.uniform(np.maximum(low, low - step), np.maximum(np.minimum(high, high - step), low)))
-        if (first + step >= low).all() and (first + step <= high).all():
+        lowest, highest = np.ceil(np.maximum(low, low - step)), np.floor(np.minimum(high, high - step))
+        if (lowest <= highest).all():
+            first = np.round(rng.uniform(lowest, highest))
             break
     else:
         raise DataError(
