@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from rclpy.qos import QoSPolicyKind
@@ -21,8 +22,8 @@ from deep_tracking_ros.ros.bags import (
 from deep_tracking_ros.ros.compat import SubscriptionEventCallbacks
 from deep_tracking_ros.ros.interfaces import message_class
 from deep_tracking_ros.ros.mailbox import Item
-from deep_tracking_ros.ros.messages import CONVERTERS
-from deep_tracking_ros.ros.qos import RESULTS, describe_incompatibility, image_qos
+from deep_tracking_ros.ros.messages import CONVERTERS, Converter
+from deep_tracking_ros.ros.qos import PROFILES, describe_incompatibility, image_qos
 from deep_tracking_ros.types import Cloud, Frame
 
 if TYPE_CHECKING:
@@ -51,13 +52,21 @@ class Intake:
         measurements: Measurements,
         receive: Callable[[Item], None],
         report: Callable[[Exception], None],
+        optional: Collection[str] = (),
+        converters: Mapping[type, Converter] = CONVERTERS,
     ) -> None:
-        """``receive`` takes every input as it comes, and ``report`` the error of one that cannot be read."""
+        """``receive`` takes every input as it comes, and ``report`` the error of one that cannot be read.
+
+        Inputs that are ``optional`` may be silent, and are not counted as received. ``converters`` say which messages
+        inputs other than images and clouds come as. Raises `DataError` where the package of one is not installed.
+        """
         self._node, self._parameters = node, parameters
         self._measurements, self._receive, self._report = measurements, receive, report
+        self._converters = converters
         self._logger = node.get_logger()
         self._subscriptions: dict[str, Any] = {}
-        self._heard = dict.fromkeys(inputs, time.monotonic())
+        self._optional = frozenset(optional)
+        self._heard = {port: inf if port in optional else time.monotonic() for port in inputs}
         self._refused: dict[str, str] = {}
         for port, kind in inputs.items():
             if kind in (Frame, Cloud):
@@ -85,12 +94,15 @@ class Intake:
         return [*self._refused.values(), *silence]
 
     def _subscribe(self, port: str, kind: type) -> None:
-        converter = CONVERTERS[kind]
-
-        callback = self._taking(port, converter.read)
+        converter = self._converters[kind]
         self._subscriptions[port] = self._node.create_subscription(
-            message_class(converter.type), port, callback, RESULTS
+            message_class(converter.type),
+            converter.topic or port,
+            self._taking(port, converter.read),
+            PROFILES[converter.quality],
         )
+        if converter.quality == "latched":
+            self._heard[port] = inf  # said once and for all: silence means nothing
 
     def _subscribe_sensor(self, port: str, kind: type, reliability: str) -> None:
         """Clouds, or images by the transport that the parameters name, compressed beside the (remapped) raw topic."""
@@ -128,9 +140,9 @@ class Intake:
 
         def callback(message: Any, info: Mapping[str, int] | None = None) -> None:
             arrived = arrival(info)
-            self._heard[port] = time.monotonic()
+            self._heard[port] = max(self._heard[port], time.monotonic())
             self._refused.pop(port, None)  # whoever sends now, fits
-            self._measurements.count("received")
+            self._measurements.count("received", int(port not in self._optional))
             try:
                 self._receive(Item(port, read(message), arrived))
             except DataError as error:  # CDR that is cut off

@@ -74,6 +74,16 @@ def typestore(*names: str) -> Any:
     return store
 
 
+def learn(name: str, definition_: str) -> None:
+    """Take the definition of a type, with all that it is made of, from a bag; what is known already stays."""
+    from rosbags.typesys import get_types_from_msg
+
+    store = _store()
+    if name not in store.fielddefs:
+        found = get_types_from_msg(definition_, name)
+        store.register({key: value for key, value in found.items() if key not in store.fielddefs})
+
+
 def _parts(fields: Any) -> Iterator[tuple[str, tuple[Any, Any]]]:
     """Name and element of every field; sequences and arrays are opened."""
     for name, (node, value) in fields:
@@ -142,7 +152,15 @@ def message_class(name: str) -> Any:
     try:
         return getattr(importlib.import_module(f"{package}.{kind}"), stem)
     except (ImportError, AttributeError):
-        raise DataError(f"the type {name} is not built here; source the workspace that has it") from None
+        advice = "build this package" if package == PACKAGE else f"sudo apt install {apt_package(package)}"
+        raise DataError(
+            f"the type {name} is not installed here: source the workspace that has it, or {advice}"
+        ) from None
+
+
+def apt_package(package: str) -> str:
+    """Name of the Debian package of a ROS package, for the distribution in use."""
+    return f"ros-{os.environ.get('ROS_DISTRO', 'jazzy')}-{package.replace('_', '-')}"
 
 
 def is_message(value: Any) -> bool:

@@ -15,6 +15,9 @@ from deep_tracking_ros.ros.interfaces import PACKAGE, share_file
 
 SWITCH = ("true", "false")
 CAMERA = "/camera/image"  # topic of images where none is given
+DEFAULT_TOPICS = {"image": CAMERA, "odometry": "/odom"}
+"""Where inputs are sought of which neither an argument nor a bag says where they are."""
+ODOMETRY = "nav_msgs/msg/Odometry"
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,12 @@ NODES = {
             params_file="multi_object_tracker.yaml",
         ),
         NodeDescription(
+            "multi_object_tracker_3d",
+            "deep_tracking_ros.ros.node:PipelineNode",
+            pipeline="multi_object_tracker_3d",
+            params_file="multi_object_tracker_3d.yaml",
+        ),
+        NodeDescription(
             "detector",
             "deep_tracking_ros.ros.node:PipelineNode",
             pipeline="detector",
@@ -118,6 +127,15 @@ _IMAGES = (
         "",
         "which images to subscribe to, raw or compressed; empty = as in the params file, or those that the bag has",
         ("", "raw", "compressed"),
+        role="parameter",
+    ),
+)
+_DETECTIONS = (
+    Argument(
+        "detections_type",
+        "",
+        "messages that the detections come as; empty = as in the params file",
+        ("", "deep_tracking", "vision_msgs"),
         role="parameter",
     ),
 )
@@ -163,7 +181,29 @@ LAUNCHES: Mapping[str, Launch] = {
         "multi_object_tracker",
         (
             Argument("detections", "/detections", "topic of the detections (Detection2DArray)", role="topic"),
+            *_DETECTIONS,
             *_IMAGES,
+            *_COMMON,
+        ),
+    ),
+    "multi_object_tracker_3d": Launch(
+        "multi_object_tracker_3d",
+        (
+            Argument("detections", "/detections", "topic of the detections (Detection3DArray)", role="topic"),
+            *_DETECTIONS,
+            Argument(
+                "ego_motion",
+                "",
+                "how the sensor's own motion is known; empty = as in the params file",
+                ("", "none", "odometry", "tf"),
+                role="parameter",
+            ),
+            Argument(
+                "odometry",
+                "",
+                "topic of the odometry, for ego_motion:=odometry; empty = /odom, or the only odometry in the bag",
+                role="topic",
+            ),
             *_COMMON,
         ),
     ),
@@ -223,7 +263,6 @@ def resolve(launch: str, values: Mapping[str, str]) -> list[NodeStart]:
     except ValueError:
         raise InvalidRequestError(f"argument bag_rate is {value['bag_rate']!r}, it must be a number") from None
     topics = [a.name for a in arguments if a.role == "topic"]
-    topics = [a.name for a in arguments if a.role == "topic"]
     cameras = ["/" + name.strip().lstrip("/") for name in value.get("cameras", "").split(",") if name.strip()]
     if cameras:  # each is an input of its own
         topics.remove("image")
@@ -238,7 +277,7 @@ def resolve(launch: str, values: Mapping[str, str]) -> list[NodeStart]:
         value["name"] or description.executable,
         {a.name: _parameter(a, value[a.name]) for a in arguments if a.role == "parameter" and value[a.name]},
         (value["params_file"] or str(share_file(f"config/{description.params_file}")),),
-        tuple((name, value[name] or CAMERA) for name in topics),
+        tuple((name, value[name] or DEFAULT_TOPICS[name]) for name in topics),
         value["namespace"],
         lifecycle=True,
     )
@@ -271,11 +310,14 @@ def _of_bag(topics: Sequence[str], value: Mapping[str, str]) -> dict[str, str]:
             except DataError:
                 if given or name == topics[0]:
                     raise
-        else:
+        elif given or name == topics[0]:
             bag = bags.describe(value["bag"])
             if given not in {t.name for t in bag.topics}:
                 raise DataError(f"{value['bag']} has no topic {given} of {name}; it has {bag.listing()}")
             found[name] = given
+        else:
+            odometry = [t.name for t in bags.describe(value["bag"]).topics if t.type == ODOMETRY]
+            found |= {name: odometry[0]} if len(odometry) == 1 else {}
     return found
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from deep_tracking_ros.errors import InvalidRequestError
 from deep_tracking_ros.parameters import Parameter, declared, make_parameters, parameter
+from deep_tracking_ros.pipelines.pipeline import Pipeline
+from deep_tracking_ros.types import Detections, Detections3D
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -49,6 +51,26 @@ class NodeParameters:
     diagnostics_period: float = parameter(
         1.0, "Time between two messages on /diagnostics, set at the start.", unit="s", minimum=0.1, maximum=60
     )
+
+
+@dataclass(frozen=True)
+class ExchangeParameters:
+    """Parameters of a node that takes detections from others. Read when the node is configured."""
+
+    detections_type: str = parameter(
+        "deep_tracking",
+        "Messages that detections come as: this package's, or those of vision_msgs.",
+        choices=("deep_tracking", "vision_msgs"),
+    )
+    publish_vision_msgs: bool = parameter(
+        False, "Publish the results as vision_msgs too, such as boxes at ~/boxes_vision."
+    )
+
+
+def node_parameters(pipeline: type[Pipeline]) -> tuple[type, ...]:
+    """The parameter dataclasses of the node around a pipeline, beside the pipeline's own."""
+    takes_detections = not {Detections, Detections3D}.isdisjoint(pipeline.inputs.values())
+    return (NodeParameters, ExchangeParameters) if takes_detections else (NodeParameters,)
 
 
 AT_START = ("autostart", "diagnostics_period")

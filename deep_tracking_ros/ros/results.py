@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any
 
 from deep_tracking_ros.pipelines.pipeline import Output, Pipeline
 from deep_tracking_ros.ros.images import fill_image
 from deep_tracking_ros.ros.interfaces import message_class
-from deep_tracking_ros.ros.messages import CONVERTERS, set_stamp, to_message
+from deep_tracking_ros.ros.markers import write_markers
+from deep_tracking_ros.ros.messages import CONVERTERS, New, new_message, set_stamp, to_message
 from deep_tracking_ros.ros.qos import OVERLAY, RESULTS
-from deep_tracking_ros.types import Frame
+from deep_tracking_ros.ros.vision_bridge import DETECTIONS, TRACKS
+from deep_tracking_ros.types import Frame, TrackedBoxes3D
 
 if TYPE_CHECKING:
     from rclpy.lifecycle import LifecycleNode
@@ -22,26 +24,43 @@ if TYPE_CHECKING:
 class Results:
     """The publishers of all output ports (``~/PORT``) and of the overlay (``~/overlay``, or one for each camera)."""
 
-    def __init__(self, node: LifecycleNode, outputs: Mapping[str, type], measurements: Measurements) -> None:
+    def __init__(
+        self, node: LifecycleNode, outputs: Mapping[str, type], measurements: Measurements, vision_msgs: bool = False
+    ) -> None:
+        """Objects in space are given as markers too (``~/markers``), and with ``vision_msgs`` all as ``~/PORT_vision``.
+
+        Raises `DataError` where a package of messages that is needed is not installed.
+        """
         self._node, self._measurements = node, measurements
-        self._publishers = {
-            port: node.create_lifecycle_publisher(message_class(CONVERTERS[kind].type), f"~/{port}", RESULTS)
-            for port, kind in outputs.items()
-        }
+        self._publishers = {port: self._publisher(CONVERTERS[kind].type, port) for port, kind in outputs.items()}
+        self._others: dict[str, list[tuple[Any, Callable[[Any, New], Any]]]] = {port: [] for port in outputs}
+        for port, kind in outputs.items():
+            if kind is TrackedBoxes3D:
+                markers = self._publisher("visualization_msgs/msg/MarkerArray", "markers")
+                self._others[port].append((markers, write_markers))
+            if vision_msgs and (bridge := {**DETECTIONS, **TRACKS}.get(kind)):
+                self._others[port].append((self._publisher(bridge.type, f"{port}_vision"), bridge.write))
         image = message_class("sensor_msgs/msg/Image")
         topics = {overlay_of(port) for port in outputs}
         self._overlays = {topic: node.create_lifecycle_publisher(image, f"~/{topic}", OVERLAY) for topic in topics}
         self._drawn = dict.fromkeys(topics, 0.0)  # when the last one was, monotonic s
 
+    def _publisher(self, type_: str, name: str) -> Any:
+        return self._node.create_lifecycle_publisher(message_class(type_), f"~/{name}", RESULTS)
+
     def publish(self, output: Output, pipeline: Pipeline) -> Any:
         """Publish a result, moved to the present where the pipeline predicts; gives the message."""
         now = self._node.get_clock().now().nanoseconds
         began = perf_counter()
-        message = to_message(pipeline.predict(output, now).item)
+        item = pipeline.predict(output, now).item
+        message = to_message(item)
         converted = perf_counter()
         self._publishers[output.port].publish(message)
         self._measurements.time(convert=(converted - began) * 1e3, publish=(perf_counter() - converted) * 1e3)
         self._measurements.count("published")
+        for publisher, write in self._others[output.port]:
+            if publisher.get_subscription_count():
+                publisher.publish(write(item, new_message))
         age = self._node.get_clock().now().nanoseconds - output.item.stamp
         self._measurements.time(age_at_publish=age / 1e6)
         return message
@@ -64,7 +83,8 @@ class Results:
 
     def destroy(self) -> None:
         """End all publishers."""
-        for publisher in (*self._publishers.values(), *self._overlays.values()):
+        others = [publisher for found in self._others.values() for publisher, _ in found]
+        for publisher in (*self._publishers.values(), *others, *self._overlays.values()):
             self._node.destroy_lifecycle_publisher(publisher)
 
 

@@ -77,6 +77,12 @@ def imports() -> dict[str, Path]:
 
 
 IMPORTS = imports()
+# Packages of messages that are reached by name, as in message_class("nav_msgs/msg/Odometry").
+NAMED = {
+    name
+    for path in PACKAGE.rglob("*.py")
+    for name in re.findall(r"[\"'](\w+_msgs)/(?:msg|srv|action)/", path.read_text())
+}
 
 
 def keys(*tags: str) -> set[str]:
@@ -114,7 +120,7 @@ def test_every_import_is_declared():
 
 
 def test_package_xml_asks_for_what_is_imported_and_no_more():
-    ros = {name for name in IMPORTS if is_ros(name) and name not in OPTIONAL}
+    ros = {name for name in {*IMPORTS, *NAMED} if is_ros(name) and name not in OPTIONAL}
     python = {PYTHON[name][0] for name in IMPORTS if name in PYTHON} - {None}
     assert keys("depend", "exec_depend") - ROS_TOOLS == ros | python | interface_dependencies()
 

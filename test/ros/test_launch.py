@@ -26,8 +26,11 @@ CASES = [
     ("detector", {"model": "motion", "classes": "person,car", "image": "/front"}),
     ("detector", {"model": "20240101", "cameras": "left, /right", "bag": "two"}),
     ("multi_object_tracker", {"detections": "yolo", "bag": "found", "params_file": "mine.yaml"}),
+    ("multi_object_tracker_3d", {"ego_motion": "tf", "detections_type": "vision_msgs"}),
+    ("multi_object_tracker_3d", {"detections": "boxes", "bag": "drive", "ego_motion": "odometry"}),
 ]
 DETECTIONS = "deep_tracking_ros/msg/Detection2DArray"
+DETECTIONS_3D = "deep_tracking_ros/msg/Detection3DArray"
 
 
 @pytest.fixture
@@ -41,6 +44,8 @@ def in_bags(tmp_path, monkeypatch):
         "two": {"/left": bags.IMAGE, "/right": bags.IMAGE},
         "odd": {"/jpeg": bags.COMPRESSED},
         "found": {"/yolo": DETECTIONS},
+        "drive": {"/boxes": DETECTIONS_3D, "/wheels/odom": nodes.ODOMETRY},
+        "parked": {"/boxes": DETECTIONS_3D},
     }.items():
         with bags.BagWriter(name) as writer:
             for topic, type_ in topics.items():
@@ -188,6 +193,16 @@ def test_images_of_a_bag(in_bags, values, image, transport):
         ("tracker", {"bag": "odd"}, "a topic whose name ends in /compressed, this is /jpeg"),
         ("multi_object_tracker", {"bag": "two"}, "has no topic /detections of detections; it has /left"),
         ("multi_object_tracker", {"bag": "found", "detections": "yolo", "image": "/x"}, "there is no topic /x"),
+        (
+            "multi_object_tracker_3d",
+            {"bag": "drive", "detections": "/x"},
+            "has no topic /x of detections; it has /boxes",
+        ),
+        (
+            "multi_object_tracker_3d",
+            {"bag": "drive", "detections": "boxes", "odometry": "/x"},
+            "has no topic /x of odom",
+        ),
     ],
 )
 def test_a_bag_without_what_is_asked_for(in_bags, launch, values, answer):
@@ -200,6 +215,20 @@ def test_the_multi_object_tracker_waits_for_detections(in_bags):
     assert tracker.remappings == (("detections", "/yolo"), ("image", "/camera/image"))
     assert Path(tracker.params_files[0]).name == "multi_object_tracker.yaml"
     assert player.parameters["wait_topic"] == "/yolo"
+
+
+@pytest.mark.parametrize(
+    ("values", "odometry"),
+    [
+        ({"bag": "drive"}, "/wheels/odom"),
+        ({"bag": "drive", "odometry": "wheels/odom"}, "/wheels/odom"),
+        ({"bag": "parked"}, "/odom"),
+        ({"odometry": "/filtered"}, "/filtered"),
+    ],
+)
+def test_odometry_is_found_where_it_is(in_bags, values, odometry):
+    tracker, *_ = nodes.resolve("multi_object_tracker_3d", {"detections": "/boxes", **values})
+    assert tracker.remappings == (("detections", "/boxes"), ("odometry", odometry))
 
 
 def test_a_detector_of_several_cameras_listens_to_each(in_bags):
@@ -216,13 +245,14 @@ def test_a_detector_of_several_cameras_listens_to_each(in_bags):
 def test_config_names_every_parameter_with_its_default():
     from deep_tracking_ros.parameters import declared
     from deep_tracking_ros.pipelines.registry import find_pipeline
-    from deep_tracking_ros.ros.parameters import NodeParameters
+    from deep_tracking_ros.ros.parameters import node_parameters
 
     for node in nodes.NODES.values():
         if node.params_file:
             text = (ROOT / "config" / node.params_file).read_text()
             values = yaml.safe_load(text)["/**"]["ros__parameters"]
-            kinds = (find_pipeline(node.pipeline).Parameters, NodeParameters)
+            pipeline = find_pipeline(node.pipeline)
+            kinds = (pipeline.Parameters, *node_parameters(pipeline))
             assert values == {p.name: p.default for kind in kinds for p in declared(kind)}
 
 
