@@ -31,11 +31,12 @@ from deep_tracking_ros.ros.diagnostics import Diagnostics
 from deep_tracking_ros.ros.intake import Intake
 from deep_tracking_ros.ros.mailbox import Item, Mailbox
 from deep_tracking_ros.ros.memory import keep_freed_memory
-from deep_tracking_ros.ros.messages import failure
-from deep_tracking_ros.ros.parameters import DeclaredParameters, NodeParameters
+from deep_tracking_ros.ros.messages import CONVERTERS, failure
+from deep_tracking_ros.ros.parameters import DeclaredParameters, ExchangeParameters, NodeParameters, node_parameters
 from deep_tracking_ros.ros.results import Results
 from deep_tracking_ros.ros.signals import interruptible
 from deep_tracking_ros.ros.upgrades import Upgrades
+from deep_tracking_ros.ros.vision_bridge import DETECTIONS
 from deep_tracking_ros.types import Frame
 
 RCLError = rclpy_implementation.RCLError
@@ -63,9 +64,10 @@ class PipelineNode(LifecycleNode):
         self.kind = kind
         self.pipeline: Pipeline | None = None
         self._memory = Memory()
-        self._declared = DeclaredParameters(self, kind.Parameters, NodeParameters)
+        self._declared = DeclaredParameters(self, kind.Parameters, *node_parameters(kind))
         own: NodeParameters = self._declared.read(NodeParameters)
         self._own = own
+        self._exchange = ExchangeParameters()
         self.diagnostics = Diagnostics(self, own.diagnostics_period, self._status, self._warnings)
         self._results: Results | None = None
         self._commands: Commands | None = None
@@ -144,7 +146,11 @@ class PipelineNode(LifecycleNode):
     def _configure(self) -> None:
         self.pipeline = pipeline = self.kind.make(self._declared.read(self.kind.Parameters), self.get_logger().info)
         pipeline.resume(self._memory)
-        self._results = Results(self, pipeline.outputs, self.diagnostics.measurements)
+        if ExchangeParameters in node_parameters(self.kind):
+            self._exchange = self._declared.read(ExchangeParameters)
+        self._results = Results(
+            self, pipeline.outputs, self.diagnostics.measurements, self._exchange.publish_vision_msgs
+        )
         self._commands = Commands(self, pipeline.commands, self.submit)
         if {SetTarget, RemoveTarget} <= set(pipeline.commands.values()):
             self._goals = Goals(self, self.submit)
@@ -173,7 +179,16 @@ class PipelineNode(LifecycleNode):
         self._worker = Thread(target=self._work, args=(mailbox, self.pipeline), name=self.get_name(), daemon=True)
         self._worker.start()
         measurements = self.diagnostics.measurements
-        self._intake = Intake(self, self.pipeline.inputs, self._own, measurements, self._receive, self._report)
+        self._intake = Intake(
+            self,
+            self.pipeline.inputs,
+            self._own,
+            measurements,
+            self._receive,
+            self._report,
+            self.pipeline.optional,
+            {**CONVERTERS, **DETECTIONS} if self._exchange.detections_type == "vision_msgs" else CONVERTERS,
+        )
 
     def _stop(self) -> None:
         if self._intake is not None:
@@ -194,7 +209,8 @@ class PipelineNode(LifecycleNode):
         if self._mailbox is None or self.pipeline is None:
             return
         self.pipeline.remember(item.port, item.value)
-        self.diagnostics.measurements.count("dropped", self._mailbox.put(item))
+        dropped = self._mailbox.put(item)
+        self.diagnostics.measurements.count("dropped", 0 if item.port in self.pipeline.remembered else dropped)
 
     def _work(self, mailbox: Mailbox, pipeline: Pipeline) -> None:
         """Worker's thread, until the mailbox is closed."""
@@ -294,10 +310,14 @@ class PipelineNode(LifecycleNode):
         lifecycle = {"lifecycle": self.lifecycle_state}
         if self.pipeline is None or self._upgrades is None:
             return lifecycle
-        return {**lifecycle, **self.pipeline.status(), "engine_build": self._upgrades.progress}
+        recorded = {} if self._black_box is None else self._black_box.status()
+        return {**lifecycle, **self.pipeline.status(), **recorded, "engine_build": self._upgrades.progress}
 
     def _warnings(self) -> list[str]:
-        return [] if self._intake is None else self._intake.warnings()
+        found = [] if self._intake is None else self._intake.warnings()
+        if self._black_box is not None and self._black_box.error:
+            found.append(self._black_box.error)
+        return found if self.pipeline is None else [*found, *self.pipeline.warnings()]
 
     # ---- life
 
