@@ -40,6 +40,10 @@ def process(
     csv: Path = typer.Option(None, help="Write one line per box and frame to this table."),
     json: Path = typer.Option(None, help="Write the closing figures to this file."),
     assign: list[str] = typer.Option([], "--set", help="A parameter of the pipeline as name=value."),
+    detector: str = typer.Option(
+        None, help="With --pipeline multi_object_tracker: find the objects in images, by an ONNX file or by 'motion'."
+    ),
+    detector_assign: list[str] = typer.Option([], "--detector-set", help="A parameter of the detector as name=value."),
     params: Path = typer.Option(None, help="YAML file of parameters, plain or as ROS nodes take it."),
     topic: str = typer.Option(None, help="Topic of the input, where a bag has several."),
     transport: str = typer.Option("auto", help="raw, compressed or auto: which images of a bag to take."),
@@ -62,6 +66,7 @@ def process(
     """
     import time
 
+    from deep_tracking_ros.cli.sinks import make_sinks
     from deep_tracking_ros.errors import InvalidRequestError
     from deep_tracking_ros.pipelines.registry import find_pipeline
     from deep_tracking_ros.pipelines.replay import replay
@@ -69,6 +74,9 @@ def process(
     from deep_tracking_ros.types import Frame, nanoseconds
 
     kind = find_pipeline(pipeline)
+    assignments = read_parameters(kind, params, assign)
+    if detector is not None:
+        kind, assignments = with_detector(kind, assignments, detector, detector_assign)
     chosen = [parse_target(text) for text in target] + (_targets_of_file(targets) if targets else [])
     port, item = next(iter(kind.inputs.items()))
     if item is Frame:
@@ -85,7 +93,7 @@ def process(
         raise InvalidRequestError("nothing would be followed: give --target x,y,w,h (or --draw, where a display is)")
     if latency_ms is not None and not realtime:
         raise InvalidRequestError("--latency-ms is what a frame costs in a live run: give --realtime with it")
-    machine = kind.make(read_parameters(kind, params, assign), lambda line: typer.echo(line, err=True))
+    machine = kind.make(assignments, lambda line: typer.echo(line, err=True))
     cost = None if latency_ms is None else nanoseconds(latency_ms / 1000)
     steps = replay(
         machine,
@@ -98,7 +106,7 @@ def process(
     )
     with ExitStack() as stack:
         stack.callback(machine.close)
-        sinks = [stack.enter_context(sink) for sink in _sinks(machine, out, mp4, csv)]
+        sinks = [stack.enter_context(sink) for sink in make_sinks(machine.name, out, mp4, csv)]
         done = [_without_results(step) for step in _with_progress(steps, sinks, length)]
         figures = summary(machine, done, realtime)
     _print(figures)
@@ -193,8 +201,25 @@ def open_items(source: str, item: type, topic: str | None = None) -> tuple[Itera
     return bags.read_items(source, item, topic), None
 
 
-def read_parameters(kind: type[Pipeline], file: Path | None, assignments: Sequence[str]) -> Any:
-    """Parameters of a pipeline from a YAML file and from ``name=value`` texts, which win.
+def with_detector(
+    kind: type[Pipeline], parameters: Any, detector: str, assignments: Sequence[str]
+) -> tuple[type[Pipeline], Any]:
+    """A detector with this tracker behind it, and the parameters of both. Raises `InvalidRequestError`."""
+    from deep_tracking_ros.errors import InvalidRequestError
+    from deep_tracking_ros.pipelines.detect_and_track import DetectAndTrackPipeline
+    from deep_tracking_ros.pipelines.detector import DetectorPipeline
+
+    if kind.name != DetectAndTrackPipeline.name:
+        raise InvalidRequestError(
+            f"--detector finds objects for --pipeline {DetectAndTrackPipeline.name}; for detections alone give "
+            f"--pipeline {DetectorPipeline.name} --set model={detector}"
+        )
+    found = read_parameters(DetectorPipeline, None, [*assignments, f"model={detector}"], "--detector-set")
+    return DetectAndTrackPipeline, (found, parameters)
+
+
+def read_parameters(kind: type[Pipeline], file: Path | None, assignments: Sequence[str], option: str = "--set") -> Any:
+    """Parameters of a pipeline from a YAML file and from ``name=value`` texts (given as ``option``), which win.
 
     The file is a plain mapping, or one as ROS nodes take it (``/**: {ros__parameters: {...}}``); of the latter the
     parameters that belong to the node around the pipeline are passed over. Raises `InvalidRequestError` and
@@ -208,7 +233,7 @@ def read_parameters(kind: type[Pipeline], file: Path | None, assignments: Sequen
     for text in assignments:
         name, equals, value = text.partition("=")
         if not equals or name not in known:
-            raise InvalidRequestError(f"--set {text!r} is not name=value; names are {', '.join(sorted(known))}")
+            raise InvalidRequestError(f"{option} {text!r} is not name=value; names are {', '.join(sorted(known))}")
         values[name] = _parsed(value, known[name].type)
     return make_parameters(kind.Parameters, values)
 
@@ -248,86 +273,6 @@ def _is_ros(part: Any) -> bool:
     return isinstance(part, dict) and "ros__parameters" in part
 
 
-class _Results:
-    """All results into a bag, with the times of their images."""
-
-    def __init__(self, path: Path, prefix: str) -> None:
-        from deep_tracking_ros.ros.bags import ResultWriter
-
-        self.writer = ResultWriter(path)
-        self.prefix = prefix
-
-    def __enter__(self) -> _Results:
-        self.writer.__enter__()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self.writer.__exit__(*error)
-
-    def take(self, step: Step) -> None:
-        for output in step.outputs:
-            self.writer.write(f"/{self.prefix}/{output.port}", output.item, step.frame.stamp)
-
-
-class _Video:
-    """Each processed frame with its results drawn on it."""
-
-    def __init__(self, path: Path) -> None:
-        from deep_tracking_ros.visualization.video import VideoWriter
-
-        self.writer = VideoWriter(path)
-
-    def __enter__(self) -> _Video:
-        self.writer.__enter__()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self.writer.__exit__(*error)
-
-    def take(self, step: Step) -> None:
-        from deep_tracking_ros.visualization.overlay import draw
-
-        for output in step.outputs:
-            self.writer.write(draw(step.frame.image, output.item), step.frame.stamp)
-
-
-class _Table:
-    """One line per box and frame: stamp, id, label, state, score, and x, y, w, h as ``--target`` takes them."""
-
-    def __init__(self, path: Path) -> None:
-        self.file = path.open("w", newline="")
-        self.file.write("stamp,epoch,id,label,state,score,x,y,w,h\n")
-
-    def __enter__(self) -> _Table:
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self.file.close()
-
-    def take(self, step: Step) -> None:
-        import csv
-
-        from deep_tracking_ros.cli.target import format_stamp
-        from deep_tracking_ros.geometry.boxes import xyxy_to_xywh
-
-        rows = csv.writer(self.file, lineterminator="\n")
-        for output in step.outputs:
-            for box in output.item.boxes:
-                x, y, w, h = xyxy_to_xywh(box.box).tolist()
-                place = [f"{value:.3f}" for value in (x + 0.5, y + 0.5, w, h)]
-                head = [format_stamp(output.item.stamp), output.item.epoch, box.id, box.label, box.state.name]
-                rows.writerow([*head, f"{box.score:.4f}", *place])
-
-
-def _sinks(pipeline: Pipeline, out: Path | None, mp4: Path | None, csv: Path | None) -> Iterator[Any]:
-    if out is not None:
-        yield _Results(out, pipeline.name)
-    if mp4 is not None:
-        yield _Video(mp4)
-    if csv is not None:
-        yield _Table(csv)
-
-
 def _with_progress(steps: Iterator[Step], sinks: Sequence[Any], length: int | None) -> Iterator[Step]:
     """The steps, each taken by all sinks, with a bar on the terminal."""
     from rich.console import Console
@@ -343,11 +288,9 @@ def _with_progress(steps: Iterator[Step], sinks: Sequence[Any], length: int | No
 
 def _without_results(step: Step) -> Step:
     """What the summary needs of a step; images would fill the memory in a long run."""
-    return replace(step, frame=None, outputs=tuple(replace(o, item=_states(o.item)) for o in step.outputs))  # type: ignore[arg-type]
+    from deep_tracking_ros.cli.sinks import tally
 
-
-def _states(item: Any) -> Counter[str]:
-    return Counter(box.state.name for box in item.boxes)
+    return replace(step, frame=None, outputs=tuple(replace(o, item=tally(o.item)) for o in step.outputs))  # type: ignore[arg-type]
 
 
 def summary(pipeline: Pipeline, steps: Sequence[Step], realtime: bool) -> dict[str, Any]:
@@ -383,7 +326,7 @@ def _print(figures: dict[str, Any]) -> None:
     from rich.table import Table
 
     names = {
-        "boxes": "boxes by state",
+        "boxes": "boxes by state or class",
         "fps": "frames per second of computing",
         "step_ms": "ms per frame",
         "latency_ms": "ms from image to result, live",
