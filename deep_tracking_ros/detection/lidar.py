@@ -77,7 +77,7 @@ class LidarDetector:
             open3d()
 
     def __call__(self, points: ArrayLike) -> Proposals:
-        """Proposals in points (N, 3) about the sensor at the origin, z up, m; points that are not finite are left out."""
+        """Proposals in points (N, 3) about the sensor at 0, z up, m; those that are not finite are left out."""
         s = self.settings
         p = np.asarray(points, np.float64).reshape(-1, 3)
         with np.errstate(over="ignore", invalid="ignore"):

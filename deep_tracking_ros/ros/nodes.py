@@ -8,16 +8,17 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from deep_tracking_ros.errors import DataError, DeepTrackingError, InvalidRequestError
 from deep_tracking_ros.ros.interfaces import PACKAGE, share_file
 
 SWITCH = ("true", "false")
 CAMERA = "/camera/image"  # topic of images where none is given
-DEFAULT_TOPICS = {"image": CAMERA, "odometry": "/odom"}
+DEFAULT_TOPICS = {"image": CAMERA, "odometry": "/odom", "points": "/points"}
 """Where inputs are sought of which neither an argument nor a bag says where they are."""
-ODOMETRY = "nav_msgs/msg/Odometry"
+ALONE = {"odometry": "nav_msgs/msg/Odometry", "points": "sensor_msgs/msg/PointCloud2"}
+"""Types of inputs whose topic need not be named where a bag has one of that type."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +40,17 @@ class Argument:
     description: str
     choices: tuple[str, ...] = ()
     role: str = ""  # "topic": the input port of this name is there; "parameter": the node's, unless empty
+    follower: bool = False  # it is for the node that follows, and not for the first
 
 
 @dataclass(frozen=True)
 class Launch:
-    """A launch file: the node of a pipeline, and where asked for a player of a bag."""
+    """A launch file: the node of a pipeline, one that takes its results, and where asked for a player of a bag."""
 
     executable: str
     arguments: tuple[Argument, ...]
+    follower: str = ""  # executable of the second node; empty = none
+    port: str = ""  # of the first node's results and of the second node's input
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,12 @@ NODES = {
             pipeline="detector",
             params_file="detector.yaml",
         ),
+        NodeDescription(
+            "lidar_proposals",
+            "deep_tracking_ros.ros.node:PipelineNode",
+            pipeline="lidar_proposals",
+            params_file="lidar_proposals.yaml",
+        ),
         NodeDescription("bag_player", "deep_tracking_ros.ros.player:BagPlayer"),
         NodeDescription("bag_recorder", "deep_tracking_ros.ros.recorder:BagRecorder"),
     )
@@ -139,6 +149,32 @@ _DETECTIONS = (
         role="parameter",
     ),
 )
+_POINTS = (
+    Argument(
+        "points",
+        "",
+        "topic of the point clouds (PointCloud2); empty = /points, or the only point clouds in the bag",
+        role="topic",
+    ),
+    Argument("classes", "", "classes such as car,pedestrian; empty = as in the params file", role="parameter"),
+)
+_EGO_MOTION = (
+    Argument(
+        "ego_motion",
+        "",
+        "how the sensor's own motion is known; empty = as in the params file",
+        ("", "none", "odometry", "tf"),
+        role="parameter",
+    ),
+    Argument(
+        "odometry",
+        "",
+        "topic of the odometry, for ego_motion:=odometry; empty = /odom, or the only odometry in the bag",
+        role="topic",
+    ),
+)
+FOR_ALL = ("autostart", "use_sim_time")
+"""Arguments that are parameters of each node of a launch file."""
 _COMMON = (
     Argument("params_file", "", "YAML file of parameters; empty = the one in config/ of this package"),
     Argument("name", "", "name of the node; empty = that of its executable"),
@@ -191,19 +227,7 @@ LAUNCHES: Mapping[str, Launch] = {
         (
             Argument("detections", "/detections", "topic of the detections (Detection3DArray)", role="topic"),
             *_DETECTIONS,
-            Argument(
-                "ego_motion",
-                "",
-                "how the sensor's own motion is known; empty = as in the params file",
-                ("", "none", "odometry", "tf"),
-                role="parameter",
-            ),
-            Argument(
-                "odometry",
-                "",
-                "topic of the odometry, for ego_motion:=odometry; empty = /odom, or the only odometry in the bag",
-                role="topic",
-            ),
+            *_EGO_MOTION,
             *_COMMON,
         ),
     ),
@@ -234,6 +258,13 @@ LAUNCHES: Mapping[str, Launch] = {
             Argument("backend", "", "auto, onnxruntime or tensorrt; empty = as in the params file", role="parameter"),
             *_COMMON,
         ),
+    ),
+    "lidar_proposals": Launch("lidar_proposals", (*_POINTS, *_COMMON)),
+    "lidar_tracker": Launch(
+        "lidar_proposals",
+        (*_POINTS, *(replace(argument, follower=True) for argument in _EGO_MOTION), *_COMMON),
+        follower="multi_object_tracker_3d",
+        port="detections",
     ),
 }
 """Launch file to what it starts. The first topic is the one that the node cannot do without."""
@@ -271,18 +302,19 @@ def resolve(launch: str, values: Mapping[str, str]) -> list[NodeStart]:
             value["image_transport"] = found[0][1]
     if value["bag"]:
         value |= _of_bag(topics, value) | {"use_sim_time": "true"}
-    description = NODES[LAUNCHES[launch].executable]
-    node = NodeStart(
-        description.executable,
-        value["name"] or description.executable,
-        {a.name: _parameter(a, value[a.name]) for a in arguments if a.role == "parameter" and value[a.name]},
-        (value["params_file"] or str(share_file(f"config/{description.params_file}")),),
-        tuple((name, value[name] or DEFAULT_TOPICS[name]) for name in topics),
-        value["namespace"],
-        lifecycle=True,
+    first, second = (
+        tuple(a for a in arguments if a.follower is follower or a.name in FOR_ALL) for follower in (False, True)
     )
+    node = _node(LAUNCHES[launch].executable, first, topics, value)
+    started = [node]
+    if LAUNCHES[launch].follower:
+        port = LAUNCHES[launch].port
+        own = {"name": "", "params_file": ""}
+        follower = _node(LAUNCHES[launch].follower, second, topics, value | own)
+        source = (port, f"{node.name}/{port}")
+        started.append(replace(follower, remappings=(source, *follower.remappings)))
     if not value["bag"]:
-        return [node]
+        return started
     play = {
         "bag": value["bag"],
         "rate": rate,
@@ -290,7 +322,22 @@ def resolve(launch: str, values: Mapping[str, str]) -> list[NodeStart]:
         "wait_for_subscribers": 60.0,  # the node may have an engine to build first
         "wait_topic": cameras[0] if cameras else value[topics[0]],
     }
-    return [node, NodeStart("bag_player", "bag_player", play)]
+    return [*started, NodeStart("bag_player", "bag_player", play)]
+
+
+def _node(executable: str, arguments: Sequence[Argument], topics: Sequence[str], value: Mapping[str, str]) -> NodeStart:
+    """The node of a pipeline with those of the arguments that are its own."""
+    description = NODES[executable]
+    mine = [a.name for a in arguments if a.role == "topic" and a.name in topics]
+    return NodeStart(
+        executable,
+        value["name"] or executable,
+        {a.name: _parameter(a, value[a.name]) for a in arguments if a.role == "parameter" and value[a.name]},
+        (value["params_file"] or str(share_file(f"config/{description.params_file}")),),
+        tuple((name, value[name] or DEFAULT_TOPICS[name]) for name in mine),
+        value["namespace"],
+        lifecycle=True,
+    )
 
 
 def _parameter(argument: Argument, text: str) -> object:
@@ -310,14 +357,19 @@ def _of_bag(topics: Sequence[str], value: Mapping[str, str]) -> dict[str, str]:
             except DataError:
                 if given or name == topics[0]:
                     raise
-        elif given or name == topics[0]:
+        elif given or (name == topics[0] and name not in ALONE):
             bag = bags.describe(value["bag"])
             if given not in {t.name for t in bag.topics}:
                 raise DataError(f"{value['bag']} has no topic {given} of {name}; it has {bag.listing()}")
             found[name] = given
         else:
-            odometry = [t.name for t in bags.describe(value["bag"]).topics if t.type == ODOMETRY]
-            found |= {name: odometry[0]} if len(odometry) == 1 else {}
+            bag = bags.describe(value["bag"])
+            alone = [t.name for t in bag.topics if t.type == ALONE[name]]
+            if len(alone) == 1:
+                found[name] = alone[0]
+            elif name == topics[0]:
+                which = f"several topics of {name}, name one" if alone else f"no topic of {name}"
+                raise DataError(f"{value['bag']} has {which}: {bag.listing([ALONE[name]] if alone else None)}")
     return found
 
 

@@ -28,6 +28,8 @@ CASES = [
     ("multi_object_tracker", {"detections": "yolo", "bag": "found", "params_file": "mine.yaml"}),
     ("multi_object_tracker_3d", {"ego_motion": "tf", "detections_type": "vision_msgs"}),
     ("multi_object_tracker_3d", {"detections": "boxes", "bag": "drive", "ego_motion": "odometry"}),
+    ("lidar_proposals", {"points": "/top", "classes": "car"}),
+    ("lidar_tracker", {"bag": "sweeps", "ego_motion": "odometry", "params_file": "mine.yaml", "name": "it"}),
 ]
 DETECTIONS = "deep_tracking_ros/msg/Detection2DArray"
 DETECTIONS_3D = "deep_tracking_ros/msg/Detection3DArray"
@@ -44,8 +46,10 @@ def in_bags(tmp_path, monkeypatch):
         "two": {"/left": bags.IMAGE, "/right": bags.IMAGE},
         "odd": {"/jpeg": bags.COMPRESSED},
         "found": {"/yolo": DETECTIONS},
-        "drive": {"/boxes": DETECTIONS_3D, "/wheels/odom": nodes.ODOMETRY},
+        "drive": {"/boxes": DETECTIONS_3D, "/wheels/odom": nodes.ALONE["odometry"]},
         "parked": {"/boxes": DETECTIONS_3D},
+        "sweeps": {"/velodyne": bags.CLOUD, "/wheels/odom": nodes.ALONE["odometry"]},
+        "rings": {"/front": bags.CLOUD, "/rear": bags.CLOUD},
     }.items():
         with bags.BagWriter(name) as writer:
             for topic, type_ in topics.items():
@@ -203,6 +207,9 @@ def test_images_of_a_bag(in_bags, values, image, transport):
             {"bag": "drive", "detections": "boxes", "odometry": "/x"},
             "has no topic /x of odom",
         ),
+        ("lidar_proposals", {"bag": "rings"}, r"several topics of points, name one: /front \(.*/rear"),
+        ("lidar_proposals", {"bag": "two"}, "has no topic of points: /left"),
+        ("lidar_tracker", {"bag": "rings", "points": "/top"}, "has no topic /top of points; it has /front"),
     ],
 )
 def test_a_bag_without_what_is_asked_for(in_bags, launch, values, answer):
@@ -229,6 +236,22 @@ def test_the_multi_object_tracker_waits_for_detections(in_bags):
 def test_odometry_is_found_where_it_is(in_bags, values, odometry):
     tracker, *_ = nodes.resolve("multi_object_tracker_3d", {"detections": "/boxes", **values})
     assert tracker.remappings == (("detections", "/boxes"), ("odometry", odometry))
+
+
+def test_what_finds_in_sweeps_feeds_what_follows(in_bags):
+    values = {"bag": "sweeps", "name": "it", "namespace": "front", "classes": "car", "ego_motion": "odometry"}
+    finder, follower, player = nodes.resolve("lidar_tracker", {**values, "params_file": "mine.yaml"})
+    assert (finder.name, finder.executable, finder.params_files) == ("it", "lidar_proposals", ("mine.yaml",))
+    assert finder.remappings == (("points", "/velodyne"),)
+    assert finder.parameters == {"classes": "car", "use_sim_time": True}
+    assert (follower.name, follower.namespace) == ("multi_object_tracker_3d", "front")
+    assert Path(follower.params_files[0]).name == "multi_object_tracker_3d.yaml"
+    assert follower.remappings == (("detections", "it/detections"), ("odometry", "/wheels/odom"))
+    assert follower.parameters == {"ego_motion": "odometry", "use_sim_time": True}
+    assert player.parameters["wait_topic"] == "/velodyne"
+    finder, follower = nodes.resolve("lidar_tracker", {})
+    assert finder.remappings == (("points", "/points"),)
+    assert follower.remappings == (("detections", "lidar_proposals/detections"), ("odometry", "/odom"))
 
 
 def test_a_detector_of_several_cameras_listens_to_each(in_bags):
