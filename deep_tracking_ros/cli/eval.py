@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from deep_tracking_ros.cli import eval_claims
+from deep_tracking_ros.cli.eval_frames import frames
 from deep_tracking_ros.cli.eval_masks import masks
 from deep_tracking_ros.cli.eval_sot import sot
 from deep_tracking_ros.cli.measuring import progress_bar
@@ -24,6 +25,7 @@ def evaluation() -> None:
 
 app.command()(sot)
 app.command()(masks)
+app.command()(frames)
 app.add_typer(eval_claims.app, name="claims")
 
 

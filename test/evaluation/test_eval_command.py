@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 from deep_tracking_ros.cli.main import app
 from deep_tracking_ros.errors import InvalidRequestError
+from deep_tracking_ros.visualization.contact_sheet import BAR, GAP, PALETTE
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +84,15 @@ def test_eval_refuses_early_what_could_not_be_written(data, tmp_path):
         evaluate("--data", data, "--model", "opencv-kcf", "--json", tmp_path / "no" / "file.json")
     with pytest.raises(InvalidRequestError, match=r"must end in \.png"):
         evaluate("--data", data, "--model", "opencv-kcf", "--plot", tmp_path / "plot.txt")
+
+
+def test_eval_frames_draws_boxes_into_frames(data, tmp_path):
+    sheet = tmp_path / "sheet.png"
+    options = ("--data", data, "--model", "opencv-kcf", "--columns", 3, "--width", 160, "--out", sheet)
+    result = CliRunner().invoke(app, ["eval", "frames", *map(str, options)], catch_exceptions=False)
+    assert result.exit_code == 0
+    picture = cv2.imread(str(sheet))
+    assert picture.shape[1] == 3 * 160 + 2 * GAP
+    assert (picture[BAR:] == PALETTE[0]).all(2).any()
+    with pytest.raises(InvalidRequestError, match=r"must be a \.png or \.jpg"):
+        CliRunner().invoke(app, ["eval", "frames", *map(str, options[:-1]), "x.gif"], catch_exceptions=False)
