@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -104,10 +105,21 @@ def video_length(path: str | Path) -> int | None:
         return None
 
 
-def cut(frames: Iterator[Frame], start: float = 0.0, end: float | None = None) -> Iterator[Frame]:
-    """The frames from ``start`` up to ``end`` seconds after the first one (None = all)."""
+@dataclass(frozen=True, eq=False)
+class Beside:
+    """In a stream of frames, or of whatever a pipeline works on: an input of another of its ports, such as odometry."""
+
+    port: str
+    item: Any
+
+
+def cut(frames: Iterator[Any], start: float = 0.0, end: float | None = None) -> Iterator[Any]:
+    """The frames from ``start`` up to ``end`` seconds after the first one (None = all), and all that is beside them."""
     first = None
     for frame in frames:
+        if isinstance(frame, Beside):
+            yield frame
+            continue
         first = frame.stamp if first is None else first
         elapsed = frame.stamp - first
         if end is not None and elapsed > nanoseconds(end):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,17 +139,18 @@ def read_items(path: str | Path, kind: type, topic: str | None = None) -> Iterat
     ``topic`` may be left out where the bag has one of that type. Raises `DataError` for a wrong or ambiguous topic,
     with the right ones.
     """
-    from deep_tracking_ros.ros import interfaces
-    from deep_tracking_ros.ros.messages import CONVERTERS
+    from deep_tracking_ros.ros.bag_inputs import read_inputs
 
-    converter = CONVERTERS[kind]
-    bag = describe(path)
-    found = [t for t in bag.topics if t.type == converter.type and topic in (None, t.name)]
-    if len(found) != 1:
-        which = f"topic {topic} is none" if topic else f"{len(found)} topics are, name one" if found else "no topic is"
-        raise DataError(f"{path}: {which} of type {converter.type}; all topics: {bag.listing()}")
-    for message in read_messages(path, [found[0].name]):
-        yield converter.read(interfaces.deserialize(message.data, converter.type))
+    for _, item in read_inputs(path, {kind.__name__: kind}, {kind.__name__: topic} if topic else {}):
+        yield item
+
+
+def learn_types(path: str | Path, types: Collection[str]) -> None:
+    """Take the definitions of types from a bag that has them in it, for those that no workspace here defines."""
+    with _opened(path) as reader:
+        for connection in reader.connections:
+            if connection.msgtype in types and connection.msgdef.format.name == "MSG":
+                interfaces.learn(connection.msgtype, connection.msgdef.data)
 
 
 class _Cdr:
@@ -291,6 +292,10 @@ class BagWriter:
         """Append a message object, of rclpy or made by `interfaces.make`."""
         name = interfaces.type_name(message)
         self.write(topic, name, interfaces.serialize(message, name), log_time)
+
+    def add_metadata(self, name: str, values: Mapping[str, str]) -> None:
+        """Say something about the whole bag, which ``mcap get metadata`` shows; players pass over it."""
+        self._writer.add_metadata(name, dict(values))
 
     def close(self) -> None:
         """Write the index (and ``metadata.yaml``); further calls do nothing."""
