@@ -30,7 +30,7 @@ def _list(show: bool) -> None:
 
 @app.command()
 def run(
-    launch: str = typer.Argument(help="What to start: tracker or multi_object_tracker."),
+    launch: str = typer.Argument(help="What to start, such as tracker; --show-args lists all."),
     arguments: list[str] = typer.Argument(
         None, metavar="[NAME:=VALUE]... [--ros-args ...]", help="Launch arguments, then more for the node, which win."
     ),
