@@ -23,6 +23,12 @@ def demo(
     model: str = typer.Option("siamfc", help="Name or folder of the model."),
     backend: str = typer.Option("auto", help="auto, torch, onnxruntime or tensorrt."),
     longest: float = typer.Option(30.0, help="Play at most this many seconds of your clip.", min=1.0),
+    many: bool = typer.Option(
+        False, "--many", help="Follow every object that a detector finds, offline, and draw demo_mot.mp4; no box."
+    ),
+    detector: str = typer.Option(
+        None, help="With --many: path of an ONNX file of a detector; without it, what moves is found."
+    ),
 ) -> None:
     """Play video as a camera over ROS 2, follow a target in it, record and draw what came out.
 
@@ -39,6 +45,11 @@ def demo(
     from deep_tracking_ros.models.store import find_model
     from deep_tracking_ros.ros import demo as job
 
+    if many or detector:
+        if box or not many:
+            raise InvalidRequestError("--many finds its objects by itself: give it without --box; --detector is for it")
+        _many(video, detector or "motion", out, longest)
+        return
     if bool(video) != bool(box):
         raise InvalidRequestError("give --video and --box x,y,w,h together, or neither for the sample clips")
     find_model(model, "single_object")  # a wrong one is answered before anything is started
@@ -79,6 +90,24 @@ def demo(
     console.print(f"{recording}: images, boxes, diagnostics (Foxglove opens it)\n{picture}: the boxes drawn")
     if not seen.boxes or not seen.replies:
         raise typer.Exit(1)
+
+
+def _many(video: Path | None, detector: str, out: Path, longest: float) -> None:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from deep_tracking_ros.pipelines.sources import cut, read_video
+    from deep_tracking_ros.ros import demo_many as job
+
+    console, picture = Console(), out / "demo_mot.mp4"
+    machine = job.make_chain(detector, lambda line: console.print(line, highlight=False))
+    frames = cut(read_video(video), end=longest) if video else job.sample_shots()
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task("find and follow", total=None)
+        seen = job.follow(frames, machine, picture, lambda: bar.advance(task))
+    machine.close()
+    states = ", ".join(f"{state.name} {n}" for state, n in seen.states.most_common()) or "no boxes"
+    console.print(f"{seen.frames} images, {len(seen.ids)} objects, boxes: {states}\n{picture}: boxes with ids")
 
 
 def _table(seen: Seen, written: int) -> Table:

@@ -57,6 +57,10 @@ def test_completion_is_offered():
         (("target", "set", "1,2,3,4", "--stamp", "soon"), "no time in seconds"),
         (("target", "set", "1,2,3,4", "--on", "no.png"), "target snapshot no.png"),
         (("demo", "--video", "x.mp4"), "together"),
+        (("demo", "--many", "--box", "1,2,3,4"), "give it without --box"),
+        (("demo", "--detector", "x.onnx"), "--detector is for it"),
+        (("demo", "--many", "--detector", "x.onnx"), "there is no model file x.onnx"),
+        (("demo", "--many", "--video", "x.mp4"), "there is no video x.mp4"),
     ],
 )
 def test_wrong_arguments(arguments, answer):
