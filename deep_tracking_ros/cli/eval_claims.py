@@ -163,6 +163,44 @@ def motion(
         motion_plot(curves, plot)
 
 
+@app.command()
+def refinement(
+    model: Annotated[list[str], typer.Option("--model", help="Model name or path. Repeat it.")],
+    data: Annotated[list[Path], typer.Option(help="Sequences with true boxes.")],
+    frames: Annotated[int, typer.Option(min=1, help="Frames of each sequence.")] = 8,
+    backend: Backend = "auto",
+    seed: Seed = 0,
+    json_file: Json = None,
+    plot: Plot = None,
+) -> None:
+    """How much better trackers make boxes that are a little off: regression beside ascent on a predicted IoU.
+
+    A target is started at its true box, put at jittered boxes five frames later, and the tracker looks at that frame
+    three times. Mean IoU before, and after each look.
+    """
+    from deep_tracking_ros.evaluation.machine import limit_threads
+    from deep_tracking_ros.evaluation.refinement import LOOKS, nudges
+    from deep_tracking_ros.evaluation.refinement import refinement as measure
+    from deep_tracking_ros.single_object.registry import make_tracker
+
+    check_outputs(json_file, pictures=(plot,))
+    limit_threads(1)
+    trackers = [make_tracker(name, backend=backend, threads=1) for name in model]
+    trials = nudges(_sequences(data), frames, seed=seed)
+    console = make_console()
+    with progress_bar(console, len(trials) * len(trackers)) as advance:
+        results = {one.card.name: measure(one, trials, partial(advance, one.card.name)).as_json() for one in trackers}
+    columns = ("model", "before", *(f"look {look + 1}" for look in range(LOOKS)))
+    _table(
+        console, "Mean IoU of jittered boxes", columns, {name: one["after"] for name, one in results.items()}, places=3
+    )
+    _write(json_file, {"models": results, "frames": len(trials), "seed": seed})
+    if plot:
+        from deep_tracking_ros.visualization.claims import refinement_plot
+
+        refinement_plot(results, plot)
+
+
 def _variants(name: str, backend: str, weights: Path | None) -> list[Competitor]:
     """A tracker as it is, and where it has a cosine window without that."""
     from dataclasses import replace
@@ -210,11 +248,11 @@ def _pictures(sequences: list[Sequence]) -> tuple[PictureSet, PictureSet]:
     )
 
 
-def _table(console: Any, title: str, header: tuple[str, ...], rows: Mapping[str, list[float]]) -> None:
+def _table(console: Any, title: str, header: tuple[str, ...], rows: Mapping[str, list[float]], places: int = 2) -> None:
     from deep_tracking_ros.cli.measuring import show
     from deep_tracking_ros.evaluation.report import Table
 
-    cells = ((name, *(f"{value:.2f}" if isinstance(value, float) else str(value) for value in row))
+    cells = ((name, *(f"{value:.{places}f}" if isinstance(value, float) else str(value) for value in row))
              for name, row in rows.items())  # fmt: skip
     show(console, Table(title, header, tuple(cells)))
 

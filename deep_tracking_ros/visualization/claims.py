@@ -79,3 +79,28 @@ def motion_plot(curves: Mapping[str, Mapping[str, Mapping[str, Any]]], path: Pat
     handles, labels = panels[-1].get_legend_handles_labels()
     figure.legend(handles, labels, ncols=4, fontsize="small", loc="outside lower center")
     figure.savefig(path, dpi=150)
+
+
+def refinement_plot(results: Mapping[str, Mapping[str, Any]], path: Path) -> None:
+    """Draw how trackers improve boxes that are a little off.
+
+    Args:
+        results: by tracker: 'after' (mean IoU at the beginning and after each look), 'start' and 'by_start' (mean IoU
+            before and after one look, by IoU before; None where there was none).
+        path: picture to write; the format is that of its ending (png, pdf, svg).
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 4.2), layout="constrained")
+    first, second = figure.subplots(1, 2)
+    for name, one in results.items():
+        first.plot(range(len(one["after"])), one["after"], marker="o", label=name)
+        pairs = [(x, y) for x, y in zip(one["start"], one["by_start"], strict=True) if x is not None]
+        second.plot(*zip(*pairs, strict=True), marker="o")
+    first.set(xlabel="Looks at the same frame", ylabel="Mean IoU with the truth", xticks=range(len(one["after"])))
+    second.plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1)
+    second.set(xlabel="IoU of the jittered box", ylabel="IoU after one look", xlim=(0.2, 1), ylim=(0.2, 1))
+    for axes in (first, second):
+        axes.grid(alpha=0.3)
+    figure.legend(ncols=4, fontsize="small", loc="outside lower center")
+    figure.savefig(path, dpi=150)

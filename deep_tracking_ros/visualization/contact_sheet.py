@@ -34,7 +34,7 @@ class Cell:
     caption: str = ""
 
 
-def contact_sheet(rows: Sequence[Sequence[Cell]], width: int = 260) -> Image:
+def contact_sheet(rows: Sequence[Sequence[Cell]], width: int = 320) -> Image:
     """One picture of all frames, with a legend above; every name has one colour throughout, the truth is white.
 
     Args:
@@ -61,19 +61,19 @@ def _draw(cell: Cell, width: int, height: int, colours: Mapping[str, Colour]) ->
     how = cv2.INTER_AREA if scale[0] < 1 else cv2.INTER_LINEAR
     image = np.asarray(cv2.resize(cell.image, (width, height), interpolation=how), np.uint8)
     if cell.truth is not None and np.isfinite(cell.truth).all():
-        _rectangle(image, cell.truth, scale, TRUTH, 2)
+        _rectangle(image, cell.truth, scale, TRUTH, 4)
     for name, box in cell.boxes.items():
-        _rectangle(image, box, scale, colours[name], 1)
+        _rectangle(image, box, scale, colours[name], 2)
     if cell.caption:
-        cv2.putText(image, cell.caption, (4, height - 6), FONT, 0.4, (0, 0, 0), 3, cv2.LINE_AA)
-        cv2.putText(image, cell.caption, (4, height - 6), FONT, 0.4, (255, 255, 255), 1, cv2.LINE_AA)
+        (text, ascent), descent = cv2.getTextSize(cell.caption, FONT, 0.4, 1)
+        cv2.rectangle(image, (0, height - ascent - descent - 4), (text + 8, height), (30, 30, 30), cv2.FILLED)
+        cv2.putText(image, cell.caption, (4, height - descent - 2), FONT, 0.4, (255, 255, 255), 1, cv2.LINE_AA)
     return image
 
 
 def _rectangle(image: Image, box: FloatArray, scale: NDArray[np.float64], colour: Colour, thickness: int) -> None:
     corners = (np.asarray(box, np.float64).reshape(2, 2) + 0.5) * scale - 0.5
     (x0, y0), (x1, y1) = np.clip(np.rint(corners), -30000, 30000).astype(int).tolist()  # within what OpenCV draws
-    cv2.rectangle(image, (x0, y0), (x1, y1), (0, 0, 0), thickness + 2)
     cv2.rectangle(image, (x0, y0), (x1, y1), colour, thickness)
 
 

@@ -36,14 +36,14 @@ def claims(*arguments):
 def test_distractors_writes_json_and_figure(data, tmp_path):
     report, plot = tmp_path / "report.json", tmp_path / "plot.png"
     output = claims(
-        "distractors", "--model", "opencv-kcf", "--data", data, "--runs", 2, "--json", report, "--plot", plot
+        "distractors", "--model", "opencv-kcf", "--data", data, "--runs", 1, "--json", report, "--plot", plot
     )
     assert "recoloured: jumped" in output
     values = json.loads(report.read_text())
     for likeness in ("twin", "recoloured"):
         each = values["generated"][likeness]["opencv-kcf"]
         assert each["held"] + each["jumped"] + each["lost"] == pytest.approx(1)
-        assert each["runs"] == 2
+        assert each["runs"] == 1
     assert values["real_sequences"] == ["Square"]
     assert values["real"]["opencv-kcf"]["runs"] == 1
     assert values["machine"]["cores"] >= 1
@@ -58,4 +58,14 @@ def test_motion_compares_a_model_with_and_without_its_window(data, tmp_path):
     assert curves["made-up scenes"]["siamfc"]["trials"] == [2] * 7
     # the square stands still or moves by half its size
     assert curves["real frames"]["siamfc"]["displacement"] == [0, 0.5]
+    assert cv2.imread(str(plot)).shape[1] > 300
+
+
+def test_refinement_improves_boxes(data, tmp_path):
+    report, plot = tmp_path / "report.json", tmp_path / "plot.png"
+    claims("refinement", "--model", "siamfc", "--data", data, "--frames", 2, "--json", report, "--plot", plot)
+    values = json.loads(report.read_text())
+    before, *after = values["models"]["siamfc"]["after"]
+    assert values["models"]["siamfc"]["boxes"] == 16
+    assert after[-1] > before
     assert cv2.imread(str(plot)).shape[1] > 300
