@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from deep_tracking_ros.pipelines.replay import Step, TimedTarget
     from deep_tracking_ros.types import Frame
 
+COUNTS = ("duplicates", "late", "jumps", "without_pose", "unusable_detections", "model", "backend")
+"""What of a pipeline's status the closing figures show."""
+
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 TARGET = (
@@ -45,7 +48,10 @@ def process(
     ),
     detector_assign: list[str] = typer.Option([], "--detector-set", help="A parameter of the detector as name=value."),
     params: Path = typer.Option(None, help="YAML file of parameters, plain or as ROS nodes take it."),
-    topic: str = typer.Option(None, help="Topic of the input, where a bag has several."),
+    topic: list[str] = typer.Option(
+        [],
+        help="Topic of the input, where a bag has several; of another input as PORT:=TOPIC, such as odometry:=/odom.",
+    ),
     transport: str = typer.Option("auto", help="raw, compressed or auto: which images of a bag to take."),
     fps: float = typer.Option(30.0, help="Frames per second of a folder of images.", min=0.001, max=10000),
     start: float = typer.Option(0.0, help="Begin this many seconds after the first frame.", min=0.0),
@@ -66,12 +72,13 @@ def process(
     """
     import time
 
+    from deep_tracking_ros.cli.inputs import open_inputs, read_topics
     from deep_tracking_ros.cli.sinks import make_sinks
-    from deep_tracking_ros.errors import InvalidRequestError
+    from deep_tracking_ros.errors import DataError, InvalidRequestError
     from deep_tracking_ros.pipelines.registry import find_pipeline
     from deep_tracking_ros.pipelines.replay import replay
     from deep_tracking_ros.pipelines.sources import cut
-    from deep_tracking_ros.types import Frame, nanoseconds
+    from deep_tracking_ros.types import Frame, TrackedBoxes3D, nanoseconds
 
     kind = find_pipeline(pipeline)
     assignments = read_parameters(kind, params, assign)
@@ -79,21 +86,26 @@ def process(
         kind, assignments = with_detector(kind, assignments, detector, detector_assign)
     chosen = [parse_target(text) for text in target] + (_targets_of_file(targets) if targets else [])
     port, item = next(iter(kind.inputs.items()))
+    topics = read_topics(topic, kind)
+    machine = None
     if item is Frame:
-        frames, length = open_source(source, topic, transport, fps)
+        frames, length = open_source(source, topics.get(port), transport, fps)
     elif draw or mp4:
         raise InvalidRequestError(f"{kind.name} takes {item.__name__}, not images: there is nothing to draw on")
     else:
-        frames, length = open_items(source, item, topic)
+        machine = kind.make(assignments, lambda line: typer.echo(line, err=True))
+        frames, length = open_inputs(source, machine, topics), None
     frames = cut(frames, start, end)
     if draw:
         frames, drawn = _draw_target(frames)
         chosen.append(drawn)
     if "set_target" in kind.commands and not chosen:
+        chosen = _targets_of_recording(source)
+    if "set_target" in kind.commands and not chosen:
         raise InvalidRequestError("nothing would be followed: give --target x,y,w,h (or --draw, where a display is)")
     if latency_ms is not None and not realtime:
         raise InvalidRequestError("--latency-ms is what a frame costs in a live run: give --realtime with it")
-    machine = kind.make(assignments, lambda line: typer.echo(line, err=True))
+    machine = machine or kind.make(assignments, lambda line: typer.echo(line, err=True))
     cost = None if latency_ms is None else nanoseconds(latency_ms / 1000)
     steps = replay(
         machine,
@@ -106,9 +118,13 @@ def process(
     )
     with ExitStack() as stack:
         stack.callback(machine.close)
-        sinks = [stack.enter_context(sink) for sink in make_sinks(machine.name, out, mp4, csv)]
+        in_space = TrackedBoxes3D in machine.outputs.values()
+        made = make_sinks(machine.name, out, mp4, csv, machine.black_box, in_space)
+        sinks = [stack.enter_context(sink) for sink in made]
         done = [_without_results(step) for step in _with_progress(steps, sinks, length)]
         figures = summary(machine, done, realtime)
+        if not figures["processed"] and machine.warnings():
+            raise DataError(f"there is no result: {'; '.join(machine.warnings())}")
     _print(figures)
     if json is not None:
         import json as writer
@@ -156,6 +172,18 @@ def _targets_of_file(file: Path) -> list[TimedTarget]:
     return chosen
 
 
+def _targets_of_recording(source: str) -> list[TimedTarget]:
+    """What a recording of the black box says of where its targets were; none for any other input."""
+    from deep_tracking_ros.pipelines.replay import TimedTarget
+    from deep_tracking_ros.pipelines.requests import SetTarget
+
+    if not _is_bag(Path(source)):
+        return []
+    from deep_tracking_ros.ros.black_box import start_boxes
+
+    return [TimedTarget(SetTarget(box.box, label=box.label), stamp=stamp) for stamp, box in start_boxes(source)]
+
+
 def _draw_target(frames: Iterator[Frame]) -> tuple[Iterator[Frame], TimedTarget]:
     """A box drawn by the user on the first frame, and all frames."""
     import os
@@ -185,7 +213,7 @@ def open_source(
     from deep_tracking_ros.pipelines import sources
 
     path = Path(source)
-    if path.suffix in (".mcap", ".db3") or (path / "metadata.yaml").is_file():
+    if _is_bag(path):
         from deep_tracking_ros.ros import bags
 
         return bags.read_frames(path, topic, transport), bags.image_topic(path, topic, transport).count
@@ -194,11 +222,8 @@ def open_source(
     return sources.read_video(path), sources.video_length(path)
 
 
-def open_items(source: str, item: type, topic: str | None = None) -> tuple[Iterator[Any], int | None]:
-    """Results of another node in a bag, as a pipeline takes that is not fed with images. Raises `DataError`."""
-    from deep_tracking_ros.ros import bags
-
-    return bags.read_items(source, item, topic), None
+def _is_bag(path: Path) -> bool:
+    return path.suffix in (".mcap", ".db3") or (path / "metadata.yaml").is_file()
 
 
 def with_detector(
@@ -278,11 +303,15 @@ def _with_progress(steps: Iterator[Step], sinks: Sequence[Any], length: int | No
     from rich.console import Console
     from rich.progress import track
 
+    told: set[str] = set()
     for step in track(steps, "frames", length, console=Console(stderr=True), transient=True):
         for sink in sinks:
             sink.take(step)
-        if step.error is not None:
-            typer.secho(f"warning: {step.error}", fg="yellow", err=True)
+        for text in (step.error, *step.warnings):
+            kind = re.sub(r"[\d.]+", "", str(text))  # once of each kind; how often is in the closing figures
+            if text is not None and kind not in told:
+                told.add(kind)
+                typer.secho(f"warning: {text}", fg="yellow", err=True)
         yield step
 
 
@@ -290,7 +319,7 @@ def _without_results(step: Step) -> Step:
     """What the summary needs of a step; images would fill the memory in a long run."""
     from deep_tracking_ros.cli.sinks import tally
 
-    return replace(step, frame=None, outputs=tuple(replace(o, item=tally(o.item)) for o in step.outputs))  # type: ignore[arg-type]
+    return replace(step, frame=None, recordings=(), outputs=tuple(replace(o, item=tally(o.item)) for o in step.outputs))  # type: ignore[arg-type]
 
 
 def summary(pipeline: Pipeline, steps: Sequence[Step], realtime: bool) -> dict[str, Any]:
@@ -305,11 +334,11 @@ def summary(pipeline: Pipeline, steps: Sequence[Step], realtime: bool) -> dict[s
             states.update(output.item)
     costs = [step.cost for step in processed]
     figures: dict[str, Any] = {
-        "frames": len(steps),
+        "frames": sum(not step.beside for step in steps),
         "processed": len(processed),
         "dropped": sum(step.dropped for step in steps),
         "broken": sum(step.error is not None for step in steps),
-        **{name: status[name] for name in ("duplicates", "late", "jumps", "model", "backend") if name in status},
+        **{name: status[name] for name in COUNTS if name in status},
         "boxes": dict(sorted(states.items())),
     }
     if costs:

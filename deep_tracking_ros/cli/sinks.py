@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from deep_tracking_ros.pipelines.black_box import Place
     from deep_tracking_ros.pipelines.replay import Step
 
 
@@ -29,7 +30,8 @@ class _Results:
 
     def take(self, step: Step) -> None:
         for output in step.outputs:
-            self.writer.write(f"/{self.prefix}/{output.port}", output.item, step.frame.stamp)
+            known = max(step.frame.stamp, output.item.stamp)  # static transforms, say, may have any stamp
+            self.writer.write(f"/{self.prefix}/{output.port}", output.item, known)
 
 
 class _Video:
@@ -81,6 +83,58 @@ class _Table:
                 rows.writerow([format_stamp(output.item.stamp), *head, f"{score:.4f}", *place])
 
 
+class _Table3D:
+    """One line per box in space: centre, size (m), heading in the frame (rad), velocity over ground (m/s)."""
+
+    def __init__(self, path: Path) -> None:
+        self.file = path.open("w", newline="")
+        self.file.write("stamp,frame_id,epoch,id,label,state,score,x,y,z,length,width,height,yaw,vx,vy,vz\n")
+
+    def __enter__(self) -> _Table3D:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.file.close()
+
+    def take(self, step: Step) -> None:
+        import csv
+        from math import atan2
+
+        from deep_tracking_ros.cli.target import format_stamp
+
+        rows = csv.writer(self.file, lineterminator="\n")
+        for output in step.outputs:
+            item = output.item
+            for box in item.boxes:
+                head = [format_stamp(item.stamp), item.frame_id, item.epoch, box.id, box.label, box.state.name]
+                yaw = atan2(box.pose[1, 0], box.pose[0, 0])
+                numbers = [*box.pose[:3, 3], *box.size, yaw, *box.velocity[:3]]
+                rows.writerow([*head, f"{box.score:.4f}", *(f"{number:.3f}" for number in numbers)])
+
+
+class _Recordings:
+    """The black box: a file for each loss of a target."""
+
+    def __init__(self, place: Place, prefix: str) -> None:
+        from deep_tracking_ros.ros.black_box import BlackBoxFolder
+
+        self.folder = BlackBoxFolder(place, prefix)
+        self.folder.check()
+
+    def __enter__(self) -> _Recordings:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        pass
+
+    def take(self, step: Step) -> None:
+        import typer
+
+        for recording in step.recordings:
+            ids = " and ".join(map(str, recording.lost))
+            typer.echo(f"target {ids} was lost: {self.folder.add(recording)}", err=True)
+
+
 def boxes_of(item: Any) -> Iterator[tuple[Any, ...]]:
     """(epoch, id, label, state, score, box) of each box of a result; detections have no epoch, id or state."""
     from deep_tracking_ros.types import Detections
@@ -95,14 +149,27 @@ def boxes_of(item: Any) -> Iterator[tuple[Any, ...]]:
 
 def tally(item: Any) -> Counter[str]:
     """How many boxes of each state a result has; of detections, of each class."""
+    from deep_tracking_ros.types import TrackedBoxes3D
+
+    if isinstance(item, TrackedBoxes3D):
+        return Counter(box.state.name for box in item.boxes)
     return Counter(state or label for _, _, label, state, _, _ in boxes_of(item))
 
 
-def make_sinks(prefix: str, out: Path | None, mp4: Path | None, csv: Path | None) -> Iterator[Any]:
-    """What is asked for, to be entered; in a bag topics are ``/prefix/PORT``."""
+def make_sinks(
+    prefix: str,
+    out: Path | None,
+    mp4: Path | None,
+    csv: Path | None,
+    black_box: Place | None = None,
+    in_space: bool = False,
+) -> Iterator[Any]:
+    """What is asked for, to be entered; in a bag topics are ``/prefix/PORT``. ``in_space``: results are boxes in 3D."""
+    if black_box is not None:
+        yield _Recordings(black_box, prefix)
     if out is not None:
         yield _Results(out, prefix)
     if mp4 is not None:
         yield _Video(mp4)
     if csv is not None:
-        yield _Table(csv)
+        yield _Table3D(csv) if in_space else _Table(csv)

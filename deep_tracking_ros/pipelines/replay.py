@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 
 from deep_tracking_ros.errors import DataError, InvalidImageError
 from deep_tracking_ros.geometry.boxes import check_box
+from deep_tracking_ros.pipelines.black_box import Recording
 from deep_tracking_ros.pipelines.pipeline import Output, Pipeline
 from deep_tracking_ros.pipelines.requests import SetTarget
+from deep_tracking_ros.pipelines.sources import Beside
 from deep_tracking_ros.types import NANOSECONDS, Frame
 
 
@@ -41,15 +43,18 @@ class Step:
 
     frame: Frame
     outputs: tuple[Output, ...] = ()
+    recordings: tuple[Recording, ...] = ()  # of the black box, for files of their own
     dropped: bool = False  # the pipeline was busy until a newer frame came
     error: InvalidImageError | None = None  # it could not be decoded
+    warnings: tuple[str, ...] = ()  # of the pipeline, after it
+    beside: bool = False  # an input of another port, from which results followed
     cost: int = 0  # ns that the step took, by the clock given
     latency: int = 0  # ns from the frame to its result, with waiting
 
 
 def replay(
     pipeline: Pipeline,
-    frames: Iterable[Frame],
+    frames: Iterable[Frame | Beside],
     targets: Sequence[TimedTarget] = (),
     *,
     port: str = "image",
@@ -61,7 +66,7 @@ def replay(
 
     Args:
         pipeline: takes frames at ``port`` and `SetTarget` commands.
-        frames: in the order in which they arrive.
+        frames: in the order in which they arrive; what is `Beside` them is given to the pipeline as it comes.
         targets: each is set on the frame that it names (with that frame's stamp, as an operator's window does).
         port: input port of the frames.
         clock: ns; what a step costs is read from it.
@@ -72,7 +77,7 @@ def replay(
             setting a target then costs nothing.
 
     Yields:
-        One `Step` per frame, in order.
+        One `Step` per frame, in order, and one for each input beside them from which results follow.
 
     Raises:
         DataError: the stream ended before a target's frame.
@@ -91,20 +96,38 @@ def replay(
         free = start + round(cost * (realtime or 0))
         return start
 
-    def process(frame: Frame) -> Step:
+    def process(frame: Frame, beside: str = "") -> Step:
         began = clock()
         outputs: tuple[Output, ...] = ()
         error = None
         try:
-            outputs = tuple(pipeline.step(port, frame))
+            outputs = tuple(pipeline.step(beside or port, frame))
         except InvalidImageError as invalid:
             error = invalid
         cost = clock() - began if latency is None else latency
-        start = occupy(frame.stamp, cost)
-        age = round((start - frame.stamp) / realtime) + cost if realtime else cost
-        return Step(frame, outputs, error=error, cost=cost, latency=age)
+        arrived = previous if beside else frame.stamp
+        start = occupy(arrived, cost)
+        age = round((start - arrived) / realtime) + cost if realtime else cost
+        return Step(
+            frame,
+            tuple(output for output in outputs if not isinstance(output.item, Recording)),
+            tuple(output.item for output in outputs if isinstance(output.item, Recording)),
+            error=error,
+            warnings=tuple(pipeline.warnings()),
+            beside=bool(beside),
+            cost=cost,
+            latency=age,
+        )
 
-    for index, frame in enumerate(frames):
+    index = -1
+    for frame in frames:
+        if isinstance(frame, Beside):
+            pipeline.remember(frame.port, frame.item)
+            step = process(frame.item, frame.port)
+            if step.outputs or step.recordings:
+                yield step
+            continue
+        index += 1
         if mailbox is not None and (free < frame.stamp or frame.stamp < previous):
             yield process(mailbox)
             mailbox = None

@@ -21,10 +21,12 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.task import Future
 
 from deep_tracking_ros.errors import DataError, DeepTrackingError, ErrorCode, InvalidImageError, UnknownTargetError
+from deep_tracking_ros.pipelines.black_box import Recording
 from deep_tracking_ros.pipelines.pipeline import Memory, Output, Pipeline, Reply
 from deep_tracking_ros.pipelines.registry import find_pipeline
 from deep_tracking_ros.pipelines.requests import RemoveTarget, SetTarget
 from deep_tracking_ros.ros.actions import Goals
+from deep_tracking_ros.ros.black_box import BlackBoxFolder, BlackBoxWriter
 from deep_tracking_ros.ros.commands import Commands
 from deep_tracking_ros.ros.compat import ClockType
 from deep_tracking_ros.ros.diagnostics import Diagnostics
@@ -73,6 +75,7 @@ class PipelineNode(LifecycleNode):
         self._commands: Commands | None = None
         self._goals: Goals | None = None
         self._upgrades: Upgrades | None = None
+        self._black_box: BlackBoxWriter | None = None
         self._intake: Intake | None = None
         self._mailbox: Mailbox | None = None
         self._worker: Thread | None = None
@@ -155,12 +158,18 @@ class PipelineNode(LifecycleNode):
         if {SetTarget, RemoveTarget} <= set(pipeline.commands.values()):
             self._goals = Goals(self, self.submit)
         logger = self.get_logger()
+        if pipeline.black_box is not None:
+            folder = BlackBoxFolder(pipeline.black_box, self.get_fully_qualified_name())
+            self._black_box = BlackBoxWriter(folder, logger.info, logger.warning)
         self._upgrades = Upgrades(pipeline.engines, logger.info, logger.warning)
 
     def _release(self) -> None:
         if self._upgrades is not None:
             self._upgrades.stop()
             self._upgrades = None
+        if self._black_box is not None:
+            self._black_box.close()
+            self._black_box = None
         if self._goals is not None:
             self._goals.retire()
         for part in (self._commands, self._results):
@@ -253,6 +262,10 @@ class PipelineNode(LifecycleNode):
 
     def _publish(self, output: Output, frame: Frame | None, pipeline: Pipeline) -> None:
         assert self._results is not None
+        if isinstance(output.item, Recording):
+            if self._black_box is not None:
+                self._black_box.put(output.item)
+            return
         message = self._results.publish(output, pipeline)
         if self._goals is not None:
             self._goals.feed(output.item, message)
