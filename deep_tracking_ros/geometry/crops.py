@@ -50,9 +50,14 @@ def whole_windows(centres: ArrayLike, sides: ArrayLike) -> tuple[FloatArray, Flo
 
 
 def crop(
-    image: NDArray[np.uint8], centres: ArrayLike, sides: ArrayLike, output: int, out: NDArray[np.uint8] | None = None
+    image: NDArray[np.uint8],
+    centres: ArrayLike,
+    sides: ArrayLike,
+    output: int,
+    out: NDArray[np.uint8] | None = None,
+    border: ArrayLike | None = None,
 ) -> NDArray[np.uint8]:
-    """Cut windows out of an image and resize them; outside of the image is the image's mean colour.
+    """Cut windows out of an image and resize them.
 
     The outer edges of the window fall on the outer edges of the crop's pixels.
 
@@ -62,6 +67,7 @@ def crop(
         sides: (N,) side, or (N, 2) width and height, in image px.
         output: side of the result in px.
         out: (N, output, output, C) to write into.
+        border: (C,) colour outside of the image, or (N, C) one for each window; None = the image's mean colour.
 
     Returns:
         (N, output, output, C) uint8.
@@ -69,53 +75,61 @@ def crop(
     c = np.asarray(centres, np.float64).reshape(-1, 2)
     s = np.asarray(sides, np.float64)
     s = np.broadcast_to(s.reshape(len(c), -1), (len(c), 2))
+    height, width, channels = image.shape
     if out is None:
-        out = np.empty((len(c), output, output, image.shape[2]), np.uint8)
-    height, width = image.shape[:2]
-    edges = np.concatenate([c - s / 2, c + s / 2], 1) + 0.5  # pixels lie around whole numbers, their edges between
-    left, top, right, bottom = np.rint(edges).astype(int).T
-    inside = (left >= 0) & (top >= 0) & (right <= width) & (bottom <= height)
-    border = (0.0,) * image.shape[2] if inside.all() else cv2.mean(image)[: image.shape[2]]
-    whole = (np.abs(edges - np.rint(edges)).max(1) < 1e-3) & (s.max(1) <= LARGEST_CUT * output)
-    whole &= (right > 0) & (bottom > 0) & (left < width) & (top < height)
-    for i in range(len(c)):
-        if whole[i]:
-            window: NDArray[Any] = image[max(top[i], 0) : bottom[i], max(left[i], 0) : right[i]]
-            if not inside[i]:
-                above, below = max(int(-top[i]), 0), max(int(bottom[i]) - height, 0)
-                before, behind = max(int(-left[i]), 0), max(int(right[i]) - width, 0)
-                window = cv2.copyMakeBorder(window, above, below, before, behind, cv2.BORDER_CONSTANT, value=border)
+        out = np.empty((len(c), output, output, channels), np.uint8)
+    colours = None if border is None else np.broadcast_to(np.asarray(border, np.float64), (len(c), channels)).tolist()
+    # numbers of Python from here on: they are faster than arrays for the few windows of a call
+    for i, ((x, y), (w, h)) in enumerate(zip(c.tolist(), s.tolist(), strict=True)):
+        # pixels lie around whole numbers, their edges between
+        edges = (x - w / 2 + 0.5, y - h / 2 + 0.5, x + w / 2 + 0.5, y + h / 2 + 0.5)
+        left, top, right, bottom = (round(edge) for edge in edges)
+        whole = max(w, h) <= LARGEST_CUT * output and right > 0 and bottom > 0 and left < width and top < height
+        whole = whole and max(abs(e - n) for e, n in zip(edges, (left, top, right, bottom), strict=True)) < 1e-3
+        # other windows are interpolated between pixel centres, outside of which the border begins
+        rim = 0 if whole else 1
+        beyond = left < rim or top < rim or right > width - rim or bottom > height - rim
+        if beyond and colours is None:
+            colours = [list(cv2.mean(image)[:channels])] * len(c)
+        colour = colours[i] if beyond and colours is not None else (0.0,) * channels
+        if whole:
+            window: NDArray[Any] = image[max(top, 0) : bottom, max(left, 0) : right]
+            if beyond:
+                above, below = max(-top, 0), max(bottom - height, 0)
+                before, behind = max(-left, 0), max(right - width, 0)
+                window = cv2.copyMakeBorder(window, above, below, before, behind, cv2.BORDER_CONSTANT, value=colour)
             cv2.resize(window, (output, output), dst=out[i])
             continue
-        scale = s[i] / output
         # image = scale * (crop + 0.5) - 0.5 + (centre - side / 2 + 0.5), for both axes
-        offset = c[i] - s[i] / 2 + scale / 2
-        matrix = np.array([[scale[0], 0, offset[0]], [0, scale[1], offset[1]]])
+        across, down = w / output, h / output
+        matrix = np.array([[across, 0, x - w / 2 + across / 2], [0, down, y - h / 2 + down / 2]])
         cv2.warpAffine(
             image, matrix, (output, output), dst=out[i], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_CONSTANT, borderValue=border,
+            borderMode=cv2.BORDER_CONSTANT, borderValue=colour,
         )  # fmt: skip
     return out
 
 
 def image_to_crop(boxes: ArrayLike, centres: ArrayLike, sides: ArrayLike, output: int) -> FloatArray:
     """Boxes or points (..., 2k) from image px to crop px; centres (..., 2), sides (...) or (..., 2)."""
-    b = np.asarray(boxes, np.float64)
-    shift, size = _per_axis(centres, sides, b)
-    return ((b - shift) * (output / size) + (output - 1) / 2).astype(np.float32)
+    pairs, shift, size = _pairs(boxes, centres, sides)
+    return _joined((pairs - shift) * (output / size) + (output - 1) / 2)
 
 
 def crop_to_image(boxes: ArrayLike, centres: ArrayLike, sides: ArrayLike, output: int) -> FloatArray:
     """Boxes or points (..., 2k) from crop px to image px; centres (..., 2), sides (...) or (..., 2)."""
-    b = np.asarray(boxes, np.float64)
-    shift, size = _per_axis(centres, sides, b)
-    return ((b - (output - 1) / 2) * (size / output) + shift).astype(np.float32)
+    pairs, shift, size = _pairs(boxes, centres, sides)
+    return _joined((pairs - (output - 1) / 2) * (size / output) + shift)
 
 
-def _per_axis(centres: ArrayLike, sides: ArrayLike, boxes: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
-    """Centres and sides repeated for each x, y pair of the boxes."""
-    pairs = boxes.shape[-1] // 2
-    size = np.asarray(sides, np.float64)
-    if size.ndim == 0 or size.shape == boxes.shape[:-1]:  # one side per box, for both axes
-        size = np.stack([size, size], -1)
-    return np.tile(np.asarray(centres, np.float64), pairs), np.tile(size, pairs)
+def _pairs(boxes: ArrayLike, centres: ArrayLike, sides: ArrayLike) -> tuple[NDArray[np.float64], ...]:
+    """Boxes as x, y pairs (..., k, 2), and centres and sides that can be computed with them."""
+    b, size = np.asarray(boxes, np.float64), np.asarray(sides, np.float64)
+    if size.ndim == 0 or size.shape == b.shape[:-1]:  # one side per box, for both axes
+        size = size[..., None]
+    return b.reshape(*b.shape[:-1], -1, 2), np.asarray(centres, np.float64)[..., None, :], size[..., None, :]
+
+
+def _joined(pairs: NDArray[np.float64]) -> FloatArray:
+    """Pairs (..., k, 2) as (..., 2k)."""
+    return pairs.reshape(*pairs.shape[:-2], -1).astype(np.float32)

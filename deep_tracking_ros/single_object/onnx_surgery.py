@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from deep_tracking_ros.single_object.public_kinds import Kind
 
+Step = tuple[str, list[str], str, dict[str, Any]]
+"""An operator to append: kind, inputs, output, attributes."""
+
 
 def template_network(backbone: onnx.ModelProto, kind: Kind) -> bytes:
     """Crops (B, H, W, 3) uint8 BGR to features (B, C, h, w), for the crops of templates."""
@@ -43,18 +46,10 @@ def search_network(backbone: onnx.ModelProto, head: onnx.ModelProto, kind: Kind)
     joint = ("backbone/" + kind.features, "head/" + kind.search)
     model = compose.merge_models(first, second, io_map=[joint])
 
-    scores, distances = "head/" + kind.scores, "head/" + kind.distances
-    if kind.classes == 2:  # background and target: the softmax of two is the sigmoid of their difference
-        steps = [
-            ("Gather", [scores, _constant(model, "target", np.array(1))], "logits_target", {"axis": 1}),
-            ("Gather", [scores, _constant(model, "background", np.array(0))], "logits_background", {"axis": 1}),
-            ("Sub", ["logits_target", "logits_background"], "logits", {}),
-        ]
-    else:
-        steps = [("Gather", [scores, _constant(model, "target", np.array(0))], "logits", {"axis": 1})]
     p = kind.parameters
     shapes = {"logits": [p["cells"], p["cells"]], "distances": [4, p["cells"], p["cells"]]}
-    _add_outputs(model, [*steps, ("Identity", [distances], "distances", {})], shapes)
+    steps = _logits(model, "head/" + kind.scores, kind.classes, p["cells"])
+    _add_outputs(model, [*steps, ("Identity", ["head/" + kind.distances], "distances", {})], shapes)
     _add_images(model, "backbone/" + kind.image, p["search_size"], kind.rgb)
     for node in model.graph.node:
         node.input[:] = ["features" if name == "head/" + kind.template else name for name in node.input]
@@ -90,6 +85,19 @@ def _constants(model: onnx.ModelProto) -> dict[str, Any]:
             if attribute.name == "value":
                 known[node.output[0]] = numpy_helper.to_array(attribute.t)
     return known
+
+
+def _constants_of(model: onnx.ModelProto, node: onnx.NodeProto) -> list[Any] | None:
+    """All inputs of a node but its first as arrays; None where one of them comes out of a run."""
+    constants = _constants(model)
+    found = [constants.get(name) for name in node.input[1:]]
+    return None if any(array is None for array in found) else found
+
+
+def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    from onnx import helper
+
+    return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
 
 
 def _free_batch(model: onnx.ModelProto) -> None:
@@ -158,10 +166,35 @@ def _unfold_correlations(model: onnx.ModelProto, cells: int) -> None:
     model.graph.node.extend(node for node in nodes if used.intersection(node.output))
 
 
-def _add_outputs(
-    model: onnx.ModelProto, steps: list[tuple[str, list[str], str, dict[str, Any]]], shapes: dict[str, list[int]]
-) -> None:
-    """Append operators (kind, inputs, output, attributes); only the float outputs in ``shapes`` stay outputs."""
+def _logits(model: onnx.ModelProto, scores: str, classes: int, cells: int) -> list[Step]:
+    """Operators from scores (B, classes, H, W) to logits (B, H, W), for `_add_outputs`.
+
+    Scores of background and target are one logit: the softmax of two is the sigmoid of their difference. Where a
+    convolution with known weights makes them, it makes the difference at once.
+    """
+    from onnx import helper
+
+    cut: Step = ("Reshape", [scores, _constant(model, "logits/shape", np.array([0, cells, cells]))], "logits", {})
+    if classes == 1:
+        return [cut]
+    maker = next(node for node in model.graph.node if scores in node.output)
+    weights = _constants_of(model, maker) if maker.op_type == "Conv" else None
+    if weights is None or _attributes(maker).get("group", 1) != 1:
+        indices = [_constant(model, "logits/" + word, np.array(i)) for i, word in enumerate(("background", "target"))]
+        parts = [name + "/map" for name in indices]
+        gathers = [("Gather", [scores, i], part, {"axis": 1}) for i, part in zip(indices, parts, strict=True)]
+        return [*gathers, ("Sub", parts[::-1], "logits", {})]
+    names = [_constant(model, f"logits/conv_{i}", array[1:] - array[:1]) for i, array in enumerate(weights)]
+    index = list(model.graph.node).index(maker)
+    model.graph.node.remove(maker)
+    model.graph.node.insert(
+        index, helper.make_node("Conv", [maker.input[0], *names], [scores], maker.name, **_attributes(maker))
+    )
+    return [cut]
+
+
+def _add_outputs(model: onnx.ModelProto, steps: list[Step], shapes: dict[str, list[int]]) -> None:
+    """Append operators; only the float outputs in ``shapes`` stay outputs."""
     from onnx import TensorProto, helper
 
     for kind, inputs, output, attributes in steps:
@@ -176,11 +209,19 @@ def _add_images(model: onnx.ModelProto, inner: str, size: int, rgb: bool) -> Non
     """Put crops (B, size, size, 3) uint8 BGR in the place of a float (B, 3, H, W) input of 0 to 255."""
     from onnx import TensorProto, helper
 
-    nodes = [helper.make_node("Transpose", ["crops"], ["crops/planes"], perm=[0, 3, 1, 2])]
-    if rgb:
-        order = _constant(model, "crops/order", np.array([2, 1, 0]))
-        nodes.append(helper.make_node("Gather", ["crops/planes", order], ["crops/rgb"], axis=1))
-    nodes.append(helper.make_node("Cast", list(nodes[-1].output), [inner], to=TensorProto.FLOAT))
+    users = [node for node in model.graph.node if inner in node.input]
+    if not (len(users) == 1 and _fold_colours(model, users[0], rgb)):
+        nodes = [helper.make_node("Transpose", ["crops"], ["crops/planes"], perm=[0, 3, 1, 2])]
+        if rgb:
+            order = _constant(model, "crops/order", np.array([2, 1, 0]))
+            nodes.append(helper.make_node("Gather", ["crops/planes", order], ["crops/rgb"], axis=1))
+        nodes.append(helper.make_node("Cast", list(nodes[-1].output), [inner], to=TensorProto.FLOAT))
+    else:
+        shape = _constant(model, "crops/shape", np.array([0, 1, size, 3 * size]))
+        nodes = [
+            helper.make_node("Cast", ["crops"], ["crops/float"], to=TensorProto.FLOAT),
+            helper.make_node("Reshape", ["crops/float", shape], [inner]),
+        ]
     nodes += model.graph.node
     del model.graph.node[:]
     model.graph.node.extend(nodes)
@@ -188,3 +229,31 @@ def _add_images(model: onnx.ModelProto, inner: str, size: int, rgb: bool) -> Non
     del model.graph.input[:]
     crops = helper.make_tensor_value_info("crops", TensorProto.UINT8, ["batch", size, size, 3])
     model.graph.input.extend([crops, *rest])
+
+
+def _fold_colours(model: onnx.ModelProto, conv: onnx.NodeProto, rgb: bool) -> bool:
+    """Let a first convolution read pixels as they lie in an image, B, G, R, B, G, R ..., and say whether it can.
+
+    A row of W pixels is then a row of 3 W numbers of one channel. A kernel three times as wide that moves on by three
+    numbers a pixel sums up the same products, and no image has to be taken apart into planes.
+    """
+    from onnx import helper
+
+    weights, how = _constants_of(model, conv), _attributes(conv)
+    plain = how.get("group", 1) == 1 and set(how.get("dilations", [1])) == {1} and "auto_pad" not in how
+    if conv.op_type != "Conv" or weights is None or not plain or weights[0].ndim != 4:
+        return False
+    kernel = weights[0][:, ::-1] if rgb else weights[0]
+    outputs, _, height, width = kernel.shape
+    wide = np.ascontiguousarray(kernel.transpose(0, 2, 3, 1)).reshape(outputs, 1, height, 3 * width)
+    top, left, bottom, right = how.get("pads", [0, 0, 0, 0])
+    down, across = how.get("strides", [1, 1])
+    conv.input[1] = _constant(model, "crops/kernel", wide)
+    del conv.attribute[:]
+    values = {
+        "kernel_shape": [height, 3 * width],
+        "pads": [top, 3 * left, bottom, 3 * right],
+        "strides": [down, 3 * across],
+    }
+    conv.attribute.extend(helper.make_attribute(name, value) for name, value in values.items())
+    return True

@@ -12,12 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+import cv2
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from deep_tracking_ros.errors import ModelError
 from deep_tracking_ros.geometry.boxes import check_box, cxcywh_to_xyxy, xyxy_to_cxcywh
-from deep_tracking_ros.geometry.crops import context_side, crop, crop_to_image, whole_windows
+from deep_tracking_ros.geometry.crops import crop, crop_to_image, whole_windows
 from deep_tracking_ros.inference.engine import Engine, Network, TensorSpec
 from deep_tracking_ros.models.store import Model
 from deep_tracking_ros.single_object.parts.box_selection import (
@@ -68,9 +69,10 @@ class SiameseBoxParameters:
 
 @dataclass(eq=False)
 class SiameseBoxTarget(Target):
-    """A target with the features of its template."""
+    """A target with what is known of it from the image on which it was started."""
 
-    features: FloatArray  # (C, H, W)
+    features: FloatArray  # (C, H, W) of its template
+    border: FloatArray  # (3,) BGR, whole grey levels: what crops show outside of the image
 
 
 def networks(model: Model) -> tuple[Network, Network]:
@@ -119,9 +121,11 @@ class SiameseBoxTracker(SingleObjectTracker):
         if not inside:
             return []
         states = xyxy_to_cxcywh(np.stack(inside))
-        crops = crop(image, states[:, :2], self._template_sides(states), self.parameters.template_size)
+        border = np.floor(np.array(cv2.mean(image)[:3], np.float32))
+        centres, sides = whole_windows(states[:, :2], self._template_sides(states))
+        crops = crop(image, centres, sides, self.parameters.template_size, border=border)
         (features,) = self._batches(self.engines[0], crops=crops)
-        return [SiameseBoxTarget(box, feature) for box, feature in zip(inside, features, strict=True)]
+        return [SiameseBoxTarget(box, feature, border) for box, feature in zip(inside, features, strict=True)]
 
     def track(self, image: NDArray[np.uint8], targets: Sequence[Target]) -> list[Estimate]:
         if not targets:
@@ -131,7 +135,7 @@ class SiameseBoxTracker(SingleObjectTracker):
         before = np.stack([target.box for target in ours])
         last = xyxy_to_cxcywh(before)
         centres, sides = whole_windows(last[:, :2], self._template_sides(last) * np.float32(p.search_scale))
-        crops = crop(image, centres, sides, p.search_size)
+        crops = crop(image, centres, sides, p.search_size, border=np.stack([target.border for target in ours]))
         features = np.stack([target.features for target in ours])
         logits, distances = self._batches(self.engines[1], crops=crops, features=features)
 
@@ -155,14 +159,16 @@ class SiameseBoxTracker(SingleObjectTracker):
 
     def _template_sides(self, states: FloatArray) -> FloatArray:
         """(N, 2) image px that the template crops of (N, 4) cxcywh boxes show."""
+        size, context = states[:, 2:], np.float32(self.parameters.context)
         if self.parameters.stretched:
-            return states[:, 2:] * np.float32(1 + self.parameters.context)
-        side = context_side(cxcywh_to_xyxy(states), self.parameters.context)
-        return np.stack([side, side], 1)
+            return size * (1 + context)
+        # SiamFC (Bertinetto et al., 2016), section 2.4: a square as large as the box with its context
+        padded = size + context * size.sum(1, keepdims=True)
+        return np.asarray(np.sqrt(padded * padded[:, ::-1]), np.float32)
 
     def _kept(self, states: FloatArray, width: int, height: int) -> FloatArray:
         """(N, 4) xyxy boxes of states, their centres on the image and no side too small to follow or larger than it."""
-        places = np.clip(states[:, :2], 0, [width - 1, height - 1])
+        places = np.clip(states[:, :2], -0.5, [width - 0.5, height - 0.5])
         sizes = np.clip(states[:, 2:], self.smallest, np.maximum([width, height], self.smallest))
         return cxcywh_to_xyxy(np.concatenate([places, sizes], 1))
 

@@ -13,7 +13,7 @@ from deep_tracking_ros.geometry.boxes import iou
 from deep_tracking_ros.models.store import find_model
 from deep_tracking_ros.single_object.golden import check_golden
 from deep_tracking_ros.single_object.importing import import_public
-from deep_tracking_ros.single_object.onnx_surgery import _unfold_correlations
+from deep_tracking_ros.single_object.onnx_surgery import _add_images, _add_outputs, _logits, _unfold_correlations
 from deep_tracking_ros.single_object.parts.calibration import Calibration
 from deep_tracking_ros.single_object.public_kinds import KINDS
 from deep_tracking_ros.single_object.registry import make_tracker
@@ -131,6 +131,50 @@ def test_correlation_with_run_time_kernels_takes_any_batch():
     padded = np.pad(x[2, 4], 1)
     by_opencv = cv2.filter2D(padded, -1, z[2, 4], anchor=(0, 0), borderType=cv2.BORDER_CONSTANT)[:cells, :cells]
     np.testing.assert_allclose(together[2, 4], by_opencv, atol=1e-5)
+
+
+@pytest.mark.parametrize("rgb", [False, True])
+@pytest.mark.parametrize("plain", [True, False])
+def test_a_first_convolution_reads_pixels_as_they_lie(rgb, plain):
+    """Strides, pads and a kernel that differ by axis; where colours cannot be folded, planes are made."""
+    size, rng = 23, np.random.default_rng(0)
+    kernel = rng.normal(size=(4, 3, 3, 5)).astype(np.float32)
+    attributes = {"strides": [2, 3], "pads": [1, 2, 0, 1], "dilations": [1, 1] if plain else [2, 1]}
+    shapes = {"image": ["b", 3, size, size], "y": ["b", 4, "h", "w"]}
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
+    node = helper.make_node("Conv", ["image", "kernel"], ["y"], **attributes)
+    graph = helper.make_graph([node], "conv", values[:1], values[1:], [numpy_helper.from_array(kernel, "kernel")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=7)
+    crops = rng.integers(0, 256, (2, size, size, 3)).astype(np.uint8)
+    planes = np.ascontiguousarray(crops.transpose(0, 3, 1, 2)[:, :: -1 if rgb else 1], np.float32)
+    expected = run(session(model), planes)["y"]
+    _add_images(model, "image", size, rgb)
+    onnx.checker.check_model(model)
+    assert any(node.op_type == "Transpose" for node in model.graph.node) is not plain
+    np.testing.assert_allclose(run(session(model), crops)["y"], expected, rtol=1e-4, atol=1e-2)
+
+
+@pytest.mark.parametrize("last", ["Conv", "Mul"])
+def test_scores_of_two_classes_become_one_logit(last):
+    """By the convolution that makes them, or after whatever else makes them."""
+    rng = np.random.default_rng(0)
+    shape = (2, 6, 1, 1) if last == "Conv" else (1, 2, 1, 1)
+    weights = {"w": rng.normal(size=shape).astype(np.float32), "b": np.array([0.5, -2], np.float32)}
+    nodes = [helper.make_node(last, ["x", "w", "b"] if last == "Conv" else ["x", "w"], ["scores"])]
+    values = [
+        helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", shape[1], 5, 5]),
+        helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["n", 2, 5, 5]),
+    ]
+    known = [numpy_helper.from_array(array, name) for name, array in weights.items()]
+    graph = helper.make_graph(nodes, "head", values[:1], values[1:], known)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=7)
+    x = rng.normal(size=(3, shape[1], 5, 5)).astype(np.float32)
+    scores = run(session(model), x)["scores"]
+    _add_outputs(model, _logits(model, "scores", 2, 5), {"logits": [5, 5]})
+    onnx.checker.check_model(model)
+    logits = run(session(model), x)["logits"]
+    assert logits.shape == (3, 5, 5)
+    np.testing.assert_allclose(logits, scores[:, 1] - scores[:, 0], atol=1e-5)
 
 
 @pytest.fixture

@@ -104,8 +104,8 @@ def test_boxes_stay_by_the_image(tracker):
             assert np.isfinite(estimate.box).all()
             x, y = (estimate.box[:2] + estimate.box[2:]) / 2
             w, h = estimate.box[2:] - estimate.box[:2]
-            assert 0 <= x <= 319
-            assert 0 <= y <= 239
+            assert -0.5 <= x <= 319.5
+            assert -0.5 <= y <= 239.5
             assert tracker.smallest - 1e-3 <= w <= 320
             assert tracker.smallest - 1e-3 <= h <= 240
 

@@ -79,10 +79,10 @@ def select(
 
     scale_change = _change(padded(w, h) / padded(last_w, last_h))
     ratio_change = _change((last_w / last_h) / (w / h))
-    penalty = np.exp(-(scale_change * ratio_change - 1) * settings.penalty)
-    ranked = penalty * scores * (1 - settings.window_influence) + window * settings.window_influence
+    penalised = np.exp(-(scale_change * ratio_change - 1) * settings.penalty) * scores
+    ranked = penalised * (1 - settings.window_influence) + window * settings.window_influence
     best = ranked.reshape(len(scores), -1).argmax(1)
-    return best, at_cell(penalty * scores, best) * np.float32(settings.size_rate)
+    return best, at_cell(penalised, best) * np.float32(settings.size_rate)
 
 
 def at_cell(maps: FloatArray, cells: NDArray[np.intp]) -> FloatArray:
