@@ -39,7 +39,8 @@ class Argument:
     default: str
     description: str
     choices: tuple[str, ...] = ()
-    role: str = ""  # "topic": the input port of this name is there; "parameter": the node's, unless empty
+    role: str = ""  # "topic": the input port of this name is there; "optional topic": it is, unless empty;
+    # "parameter": the node's, unless empty
     follower: bool = False  # it is for the node that follows, and not for the first
 
 
@@ -118,6 +119,12 @@ NODES = {
             pipeline="lidar_proposals",
             params_file="lidar_proposals.yaml",
         ),
+        NodeDescription(
+            "fusion",
+            "deep_tracking_ros.ros.node:PipelineNode",
+            pipeline="fusion",
+            params_file="fusion.yaml",
+        ),
         NodeDescription("bag_player", "deep_tracking_ros.ros.player:BagPlayer"),
         NodeDescription("bag_recorder", "deep_tracking_ros.ros.recorder:BagRecorder"),
     )
@@ -148,6 +155,13 @@ _DETECTIONS = (
         ("", "deep_tracking", "vision_msgs"),
         role="parameter",
     ),
+    Argument(
+        "publish_vision_msgs",
+        "",
+        "publish the results as vision_msgs too, at ~/boxes_vision; empty = as in the params file",
+        ("", *SWITCH),
+        role="parameter",
+    ),
 )
 _POINTS = (
     Argument(
@@ -175,6 +189,21 @@ _EGO_MOTION = (
 )
 FOR_ALL = ("autostart", "use_sim_time")
 """Arguments that are parameters of each node of a launch file."""
+_OTHERS = (
+    Argument(
+        "tracks",
+        "",
+        "topic of the boxes of a multi-object tracker on these images: targets by track id, and where to look for lost "
+        "ones; empty = none",
+        role="optional topic",
+    ),
+    Argument(
+        "proposals",
+        "",
+        "topic of detections on these images (Detection2DArray), where to look for lost targets; empty = none",
+        role="optional topic",
+    ),
+)
 _COMMON = (
     Argument("params_file", "", "YAML file of parameters; empty = the one in config/ of this package"),
     Argument("name", "", "name of the node; empty = that of its executable"),
@@ -210,6 +239,7 @@ LAUNCHES: Mapping[str, Launch] = {
                 "auto, torch, onnxruntime or tensorrt; empty = as in the params file",
                 role="parameter",
             ),
+            *_OTHERS,
             *_COMMON,
         ),
     ),
@@ -256,6 +286,28 @@ LAUNCHES: Mapping[str, Launch] = {
                 role="parameter",
             ),
             Argument("backend", "", "auto, onnxruntime or tensorrt; empty = as in the params file", role="parameter"),
+            *_COMMON,
+        ),
+    ),
+    "fusion": Launch(
+        "fusion",
+        (
+            Argument("boxes_3d", "/boxes_3d", "topic of the objects in space (TrackedBox3DArray)", role="topic"),
+            Argument("boxes", "/boxes", "topic of the objects in the image (TrackedBoxArray)", role="topic"),
+            Argument("camera_info", "/camera/camera_info", "topic of the camera's calibration", role="topic"),
+            Argument(
+                "camera_pose",
+                "",
+                "x y z roll pitch yaw (m, rad) of the camera's optical frame in that of the objects in space; empty = "
+                "as in the params file",
+                role="parameter",
+            ),
+            Argument(
+                "camera_frame",
+                "",
+                "optical frame of the camera, found by transforms; empty = as in the params file",
+                role="parameter",
+            ),
             *_COMMON,
         ),
     ),
@@ -334,7 +386,10 @@ def _node(executable: str, arguments: Sequence[Argument], topics: Sequence[str],
         value["name"] or executable,
         {a.name: _parameter(a, value[a.name]) for a in arguments if a.role == "parameter" and value[a.name]},
         (value["params_file"] or str(share_file(f"config/{description.params_file}")),),
-        tuple((name, value[name] or DEFAULT_TOPICS[name]) for name in mine),
+        (
+            *((name, value[name] or DEFAULT_TOPICS[name]) for name in mine),
+            *((a.name, value[a.name]) for a in arguments if a.role == "optional topic" and value[a.name]),
+        ),
         value["namespace"],
         lifecycle=True,
     )
