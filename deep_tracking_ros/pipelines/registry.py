@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from deep_tracking_ros.errors import InvalidRequestError
 from deep_tracking_ros.pipelines.detector import DetectorPipeline
+from deep_tracking_ros.pipelines.fusion import FusionPipeline
 from deep_tracking_ros.pipelines.lidar_proposals import LidarProposalsPipeline
 from deep_tracking_ros.pipelines.multi_object import MultiObjectPipeline
 from deep_tracking_ros.pipelines.multi_object_3d import MultiObject3DPipeline
@@ -20,6 +21,7 @@ PIPELINES: Mapping[str, type[Pipeline]] = {
         MultiObject3DPipeline,
         DetectorPipeline,
         LidarProposalsPipeline,
+        FusionPipeline,
     )
 }
 """Name to class; ``PIPELINES[name].make(parameters, log)`` loads the models and gives a pipeline that is ready."""

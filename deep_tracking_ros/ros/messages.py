@@ -16,6 +16,7 @@ from deep_tracking_ros.errors import DeepTrackingError, ErrorCode
 from deep_tracking_ros.geometry.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from deep_tracking_ros.pipelines.pipeline import Reply
 from deep_tracking_ros.pipelines.requests import ClearTargets, RemoveTarget, SetTarget
+from deep_tracking_ros.ros.cameras import read_camera, write_camera
 from deep_tracking_ros.ros.clouds import read_cloud, write_cloud
 from deep_tracking_ros.ros.conversion import Converter as Converter
 from deep_tracking_ros.ros.conversion import New as New
@@ -25,6 +26,7 @@ from deep_tracking_ros.ros.images import fill_image
 from deep_tracking_ros.ros.interfaces import message_class
 from deep_tracking_ros.ros.messages_3d import CONVERTERS_3D
 from deep_tracking_ros.types import (
+    Camera,
     Cloud,
     Detection,
     Detections,
@@ -154,6 +156,7 @@ def _read_detection(message: Any) -> Detection:
 
 
 CONVERTERS: Mapping[type, Converter] = {
+    Camera: Converter("sensor_msgs/msg/CameraInfo", write_camera, read_camera, quality="sensor"),
     Cloud: Converter("sensor_msgs/msg/PointCloud2", write_cloud, read_cloud),
     Detections: Converter("deep_tracking_ros/msg/Detection2DArray", _write_detections, _read_detections),
     TrackedBoxes: Converter("deep_tracking_ros/msg/TrackedBoxArray", _write_tracked_boxes, _read_tracked_boxes),

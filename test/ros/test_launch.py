@@ -28,6 +28,7 @@ CASES = [
     ("multi_object_tracker", {"detections": "yolo", "bag": "found", "params_file": "mine.yaml"}),
     ("multi_object_tracker_3d", {"ego_motion": "tf", "detections_type": "vision_msgs"}),
     ("multi_object_tracker_3d", {"detections": "boxes", "bag": "drive", "ego_motion": "odometry"}),
+    ("fusion", {"camera_pose": "0 0 0 -1.57 0 -1.57", "boxes": "/front/boxes"}),
     ("lidar_proposals", {"points": "/top", "classes": "car"}),
     ("lidar_tracker", {"bag": "sweeps", "ego_motion": "odometry", "params_file": "mine.yaml", "name": "it"}),
 ]

@@ -1,0 +1,266 @@
+"""Link objects followed in space with objects followed in a camera's image, and weigh both sensors' word."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from deep_tracking_ros.errors import DeepTrackingError, InvalidRequestError
+from deep_tracking_ros.geometry.poses import inverse
+from deep_tracking_ros.multi_object.fusion import FusionSettings, fuse, outlines
+from deep_tracking_ros.multi_object.tracker_3d import log_odds, probability
+from deep_tracking_ros.parameters import parameter
+from deep_tracking_ros.pipelines.ego_motion import ByTransforms, read_mounting
+from deep_tracking_ros.pipelines.pipeline import Output, Pipeline, Reply
+from deep_tracking_ros.pipelines.turns import Turn, Turns
+from deep_tracking_ros.types import (
+    Camera,
+    Matrix,
+    State,
+    StaticTransforms,
+    TrackedBox,
+    TrackedBoxes,
+    TrackedBoxes3D,
+    Transforms,
+    nanoseconds,
+    seconds,
+)
+
+KEPT = 50
+"""Results of the camera's tracker that are kept."""
+SEEN = (State.TRACKED, State.UNCERTAIN, State.TENTATIVE, State.CONFIRMED)
+"""States of tracks in the image that say that something is there."""
+
+
+@dataclass(frozen=True)
+class FusionParameters:
+    """Parameters of `FusionPipeline`."""
+
+    camera_pose: str = parameter(
+        "",
+        "Pose of the camera's optical frame in the frame of the boxes in space, 'x y z roll pitch yaw' (m, rad); empty "
+        "= from transforms, see camera_frame.",
+    )
+    camera_frame: str = parameter(
+        "", "Without camera_pose: optical frame of the camera, to which transforms lead from the boxes in space."
+    )
+    overlap: float = parameter(
+        0.3, "Least IoU of an object's outline in the image and a box there that are the same.", minimum=0.01,
+        maximum=1,
+    )  # fmt: skip
+    camera_recall: float = parameter(
+        0.9, "Probability that the camera's tracker follows an object that it can see.", minimum=0, maximum=0.999
+    )
+    camera_precision: float = parameter(
+        0.9, "Probability that what the camera's tracker follows is an object; its scores count no more than this.",
+        minimum=0.5, maximum=0.999,
+    )  # fmt: skip
+    least_height: float = parameter(
+        25.0, "Lower outlines are too small for the camera to be asked.", unit="px", minimum=0, maximum=10000
+    )
+    max_apart: float = parameter(
+        0.1, "Boxes in the image further from the time of those in space are of no use.", unit="s", minimum=0.001,
+        maximum=10,
+    )  # fmt: skip
+    image_wait: float = parameter(
+        0.1, "Boxes in space wait so long, in stamps, for those in the image of their time.", unit="s", minimum=0,
+        maximum=10,
+    )  # fmt: skip
+    reorder_tolerance: float = parameter(
+        0.1,
+        "Boxes older than the ones before by up to this are dropped as late; still older ones are a time jump.",
+        unit="s",
+        minimum=0,
+        maximum=60,
+    )
+    max_gap: float = parameter(
+        2.0, "A longer pause between two results in space is a time jump.", unit="s", minimum=0.001, maximum=3600
+    )
+
+
+class FusionPipeline(Pipeline):
+    """Boxes in space in, the same boxes out with what the camera says of them: one result for each.
+
+    An object whose outline overlaps a track in the image gets the id of that (``image_id``), its label and a score of
+    both sensors; ids, poses and all else stay as they are. Boxes in the image are moved along their velocity to the
+    time of those in space. Where nothing is known of the camera at that time, boxes pass as they came, and `warnings`
+    says why. Epochs are those of the boxes in space.
+    """
+
+    name = "fusion"
+    Parameters = FusionParameters
+    inputs: ClassVar[Mapping[str, type]] = {
+        "boxes_3d": TrackedBoxes3D,
+        "boxes": TrackedBoxes,
+        "camera_info": Camera,
+        "tf": Transforms,
+        "tf_static": StaticTransforms,
+    }
+    outputs: ClassVar[Mapping[str, type]] = {"boxes": TrackedBoxes3D}
+    commands: ClassVar[Mapping[str, type]] = {}
+    remembered = frozenset({"boxes", "camera_info", "tf", "tf_static"})
+
+    def __init__(self, parameters: FusionParameters) -> None:
+        """Raises `InvalidRequestError` where the place of the camera is told in no way, or in a wrong one."""
+        self.parameters: FusionParameters = parameters
+        try:
+            pose = read_mounting(parameters.camera_pose)
+        except InvalidRequestError as error:
+            raise InvalidRequestError(str(error).replace("mounting", "camera_pose", 1)) from None
+        if pose is None and not parameters.camera_frame:
+            raise InvalidRequestError(
+                "it is not known where the camera is: set camera_pose to 'x y z roll pitch yaw' of its optical frame "
+                "in that of the boxes in space, or camera_frame to its name, to which transforms lead"
+            )
+        self._place = None if pose is None else inverse(pose)
+        self._transforms = ByTransforms(parameters.camera_frame, nanoseconds(0.5))
+        if self._place is not None:
+            self.inputs = {k: v for k, v in self.inputs.items() if not k.startswith("tf")}  # type: ignore[misc]
+        self._settings = FusionSettings(
+            overlap=parameters.overlap,
+            camera_recall=parameters.camera_recall,
+            camera_precision=parameters.camera_precision,
+            least_height=parameters.least_height,
+        )
+        self.turns: Turns[TrackedBoxes3D] = Turns(0.0, parameters.reorder_tolerance, parameters.max_gap)
+        self._due: deque[Turn[TrackedBoxes3D]] = deque()
+        self._images: deque[TrackedBoxes] = deque(maxlen=KEPT)
+        self._camera: Camera | None = None
+        self._frames = self._fused = self._linked = 0
+        self._problem = self._last_problem = ""
+
+    @classmethod
+    def make(cls, parameters: Any, log: Callable[[str], None] | None = None) -> FusionPipeline:
+        """See `Pipeline.make`; there is no model to load."""
+        return cls(parameters)
+
+    def remember(self, port: str, item: Any) -> None:
+        """Keep what the camera says; may be called from another thread."""
+        if port == "boxes":
+            self._images.append(item)
+        elif port == "camera_info":
+            self._camera = item
+        elif port != "boxes_3d":
+            self._transforms.take(port, item)
+
+    def step(self, port: str, item: Any) -> Iterable[Output]:
+        """Take boxes in space; those in the image, which `remember` keeps, let go what waits for them."""
+        if port == "boxes_3d":
+            self._due.extend(self.turns.take(item))
+        return tuple(self._results())
+
+    def command(self, request: Any) -> Reply:
+        """There are no commands."""
+        raise InvalidRequestError(f"{type(request).__name__} is no command of {self.name}")
+
+    def reset(self, reason: str) -> None:
+        """As after a time jump; what waits is dropped."""
+        self._due.clear()
+        self._images.clear()
+        self._transforms.clear()
+        self.turns.reset()
+
+    def status(self) -> Mapping[str, str | int | float]:
+        """Counts; may be called from another thread. ``linked`` are those of the newest result."""
+        return {
+            "frames": self._frames,
+            "fused": self._fused,
+            "linked": self._linked,
+            **self.turns.status(),
+            "waiting_for_image": len(self._due),
+            "last_problem": self._last_problem,
+        }
+
+    def warnings(self) -> tuple[str, ...]:
+        """See `Pipeline.warnings`: why the newest boxes passed as they came."""
+        return (self._problem,) if self._problem else ()
+
+    def _results(self) -> Iterator[Output]:
+        newest = self.turns.time.newest
+        while self._due:
+            turn, images = self._due[0], tuple(self._images)
+            stamp = turn.item.stamp
+            there = any(boxes.stamp >= stamp for boxes in images)
+            comes = newest is not None and newest - stamp < nanoseconds(self.parameters.image_wait)
+            if comes and not there and turn.epoch == self.turns.time.epoch:
+                return
+            self._due.popleft()
+            self._frames += 1
+            yield Output("boxes", self._with_camera(turn.item, images))
+
+    def _with_camera(self, item: TrackedBoxes3D, images: tuple[TrackedBoxes, ...]) -> TrackedBoxes3D:
+        try:
+            camera, boxes, place = self._known(item, images)
+        except DeepTrackingError as error:
+            self._problem = self._last_problem = str(error)
+            return item
+        self._problem = ""
+        dt = seconds(item.stamp - boxes.stamp)
+        tracks = [track for track in boxes.boxes if track.state in SEEN]
+        there = np.array([_moved(track, dt) for track in tracks]).reshape(-1, 4)
+        poses = np.array([box.pose for box in item.boxes]).reshape(-1, 4, 4)
+        sizes = np.array([box.size for box in item.boxes]).reshape(-1, 3)
+        seen, depth = outlines(poses, sizes, place, camera.matrix)
+        scores = np.array([box.score for box in item.boxes])
+        found = fuse(
+            seen,
+            depth,
+            log_odds(np.where(scores < 0, 0.5, scores)),
+            undistorted(there, camera),
+            np.array([track.score for track in tracks]),
+            (camera.width, camera.height),
+            self._settings,
+        )
+        linked = [tracks[row] if row >= 0 else None for row in found.image_row]
+        merged = probability(found.odds)
+        self._fused += 1
+        self._linked = sum(track is not None for track in linked)
+        result = tuple(
+            replace(
+                box,
+                score=float(merged[row]),
+                label=(track.label if track is not None else "") or box.label,
+                image_id=track.id if track is not None else 0,
+            )
+            for row, (box, track) in enumerate(zip(item.boxes, linked, strict=True))
+        )
+        return replace(item, boxes=result)
+
+    def _known(self, item: TrackedBoxes3D, images: tuple[TrackedBoxes, ...]) -> tuple[Camera, TrackedBoxes, Matrix]:
+        """Camera, its boxes nearest in time, and (4, 4) of the frame of the boxes in space in the camera's.
+
+        Raises a `DeepTrackingError` for what is not known.
+        """
+        if self._camera is None:
+            raise InvalidRequestError("no camera_info came, so nothing is known of the camera; is it published?")
+        nearest = min(images, key=lambda boxes: abs(boxes.stamp - item.stamp), default=None)
+        limit = self.parameters.max_apart
+        if nearest is None or abs(nearest.stamp - item.stamp) > nanoseconds(limit):
+            apart = f"{seconds(abs(nearest.stamp - item.stamp)):.3f} s" if nearest else "none came"
+            raise InvalidRequestError(
+                f"no boxes in the image within {limit:g} s of those in space ({apart}); see max_apart and image_wait"
+            )
+        if self._place is not None:
+            return self._camera, nearest, self._place
+        return self._camera, nearest, self._transforms.pose(item.frame_id, item.stamp)[1]
+
+
+def undistorted(boxes: Matrix, camera: Camera) -> Matrix:
+    """Boxes (N, 4) of an image as they would be without the distortion of its lens: around the corners moved."""
+    if len(boxes) == 0 or not np.any(camera.distortion):
+        return boxes
+    import cv2
+
+    corners = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 1, 2)
+    undo = cv2.fisheye.undistortPoints if camera.distortion_model == "equidistant" else cv2.undistortPoints
+    straight = undo(corners, camera.matrix, camera.distortion, P=camera.matrix).reshape(-1, 4, 2)
+    return np.concatenate([straight.min(1), straight.max(1)], 1)
+
+
+def _moved(track: TrackedBox, dt: float) -> Matrix:
+    """(4,) box of a track ``dt`` seconds later; its size is kept."""
+    return np.asarray(track.box + np.tile(track.velocity[:2] * dt, 2), np.float64)
