@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from deep_tracking_ros.training.loop import LoopSettings
-    from deep_tracking_ros.training.siamfc import SiamFCTask
 
 app = typer.Typer(no_args_is_help=True, help="Train models.")
 
@@ -21,12 +17,24 @@ def train() -> None:
 
 @app.command()
 def sot(
-    out: Annotated[Path, typer.Option(help="Folder of the run: checkpoints, log, and at the end model/.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run: checkpoints, log, and at the end the models.")],
     images: Annotated[
         list[Path] | None, typer.Option(help="Folder of photographs with marked objects. Repeat it for more.")
     ] = None,
     video: Annotated[list[Path] | None, typer.Option(help="Folder of clips with boxes. Repeat it for more.")] = None,
-    heads: Annotated[str, typer.Option(help="What is trained; now: siamfc.")] = "siamfc",
+    heads: Annotated[
+        str,
+        typer.Option(
+            help="What is trained together, with commas between: goturn, siamrpn, mdnet, atom, rpt, transt, siammask; "
+            "or siamfc, alone."
+        ),
+    ] = "siamrpn,rpt",
+    backbone: Annotated[
+        str, typer.Option(help="Model whose backbone is kept as it is; empty = ImageNet's, its last blocks tuned.")
+    ] = "",
+    zoomed: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of pairs that show twice the scale, for the mask of siammask.")
+    ] = 0.0,
     seconds: Annotated[float, typer.Option(min=0, help="Length of the training: time of the trainer.")] = 3600,
     steps: Annotated[int, typer.Option(min=0, help="Length of the training in steps, in place of --seconds.")] = 0,
     batch: Annotated[int, typer.Option(min=2, help="Pairs in a step. On a GPU 256 or more.")] = 32,
@@ -37,11 +45,10 @@ def sot(
         list[str] | None,
         typer.Option(help="Video kept for choosing settings and calibration. Repeat it; default every fifth video."),
     ] = None,
-    name: Annotated[str, typer.Option(help="Name of the model.")] = "siamfc",
 ) -> None:
-    """Train a single-object tracker and write a model folder.
+    """Train single-object trackers and write a model folder for each, OUT/models/NAME.
 
-    The same command again goes on where it stopped. Give the folder OUT/model to --model of any other command.
+    The same command again goes on where it stopped. Give a folder OUT/models/NAME to --model of any other command.
     """
     import shlex
     import sys
@@ -51,21 +58,26 @@ def sot(
 
     from deep_tracking_ros.errors import InvalidRequestError
     from deep_tracking_ros.training.loop import LoopSettings, Trainer, plot
-    from deep_tracking_ros.training.siamfc import PARAMETERS, SiamFCTask
+    from deep_tracking_ros.training.siamese import SiameseTask, finish_siamese
+    from deep_tracking_ros.training.siamfc import PARAMETERS, SiamFCTask, finish_siamfc
 
-    if heads != "siamfc":
-        raise InvalidRequestError(f"--heads is {heads!r}; what can be trained is: siamfc")
     if device != "cpu" and not torch.cuda.is_available():
         raise InvalidRequestError(f"--device is {device!r}, but torch sees no GPU here; give --device cpu")
     if not images and not video:
         raise InvalidRequestError("nothing to learn from: give --images DIR, --video DIR or both")
-    task = SiamFCTask(
-        tuple(map(str, images or ())), tuple(map(str, video or ())), PARAMETERS, tuple(holdout or ()), seed,
-        cache_features=device == "cpu",
-    )  # fmt: skip
+    sources = tuple(map(str, images or ())), tuple(map(str, video or ()))
+    names, kept, on_cpu = tuple(heads.split(",")), tuple(holdout or ()), device == "cpu"
+    task: SiamFCTask | SiameseTask
+    if names == ("siamfc",):
+        task = SiamFCTask(*sources, PARAMETERS, kept, seed, cache_features=on_cpu)
+    else:
+        # with a backbone that is not tuned here the finer features are wanted too, and crops are smaller
+        task = SiameseTask(
+            names, *sources, kept, seed, backbone, cache_features=on_cpu and not backbone, zoomed=zoomed
+        )  # fmt: skip
     settings = LoopSettings(seconds=seconds, steps=steps, batch=batch, workers=workers, seed=seed, device=device)
     console = Console()
-    if device == "cpu":
+    if on_cpu:
         torch.set_num_threads(1)  # more threads wait for each other, and the producers need a core
     trainer = Trainer(task, out, settings)
     if trainer.step:
@@ -77,22 +89,16 @@ def sot(
 
     weights = trainer.run(report)
     plot(out / "log.jsonl", out / "log.png")
-    model = _finish(task, settings, trainer.step, trainer.elapsed, weights, out / "model", name,
-                    shlex.join(["deep-tracking", *sys.argv[1:]]), console.print)  # fmt: skip
-    console.print(f"the model is in {model}; the curves of the training in {out / 'log.png'}")
-
-
-def _finish(
-    task: SiamFCTask, settings: LoopSettings, steps: int, seconds: float, weights: object, folder: Path, name: str,
-    command: str, log: object,
-) -> Path:  # fmt: skip
-    from deep_tracking_ros.training.siamfc import finish_siamfc
-
     facts = {
-        "command": command, "seed": settings.seed, "steps": steps, "samples": steps * settings.batch,
-        "seconds": round(seconds), "device": settings.device,
+        "command": shlex.join(["deep-tracking", *sys.argv[1:]]), "seed": seed, "steps": trainer.step,
+        "samples": trainer.step * batch, "seconds": round(trainer.elapsed), "device": device,
     }  # fmt: skip
-    return finish_siamfc(task, weights, folder, name, facts, log).folder  # type: ignore[arg-type]
+    if isinstance(task, SiamFCTask):
+        models = [finish_siamfc(task, weights, out / "models" / "siamfc", "siamfc", facts, console.print)]
+    else:
+        models = finish_siamese(task, weights, out / "models", facts, console.print)
+    folders = ", ".join(str(model.folder) for model in models)
+    console.print(f"made {folders}; the curves of the training are in {out / 'log.png'}")
 
 
 @app.command()

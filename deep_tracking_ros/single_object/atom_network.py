@@ -7,6 +7,8 @@ network, written out by hand, so that boxes can climb it on every backend: ONNX 
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -88,6 +90,7 @@ class Overlap(nn.Module):
             said.append(before.relu())
             # the chain rule backwards: judge, ReLU, describe, pooling
             weight = self.head.judge.weight[0, level * HIDDEN : (level + 1) * HIDDEN]
-            back = torch.matmul((before > 0).to(maps.dtype) * weight, self.head.describe[level].weight)
+            describe = cast(nn.Linear, self.head.describe[level])
+            back = torch.matmul((before > 0).to(maps.dtype) * weight, describe.weight)
             slopes.append(torch.matmul(by_side.flatten(3), back.unsqueeze(3))[..., 0])
         return self.head.judge(torch.cat(said, 2))[..., 0], slopes[0] + slopes[1]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from deep_tracking_ros.single_object.parts.backbone import LATE_CHANNELS, Features
+from deep_tracking_ros.single_object.parts.backbone import LATE_CHANNELS
 from deep_tracking_ros.single_object.parts.roi_pooling import precise_roi_pool
 from deep_tracking_ros.single_object.parts.siamese import STRIDE
 
@@ -34,28 +34,16 @@ class MDNetHead(nn.Module):
 
     def candidates(self, late: Tensor, boxes: Tensor) -> Tensor:
         """Descriptions (B, N, C) of boxes (B, N, 4) xyxy crop px, from the backbone's features (B, 112, H, W)."""
-        pooled = precise_roi_pool(late, boxes, BINS, STRIDE, (STRIDE - 1) / 2)
-        return self.layers(pooled.flatten(2))  # type: ignore[no-any-return]
+        return self.layers(pool(late, boxes))  # type: ignore[no-any-return]
 
 
-class Crops(nn.Module):
-    """What runs once per frame: crops (B, S, S, 3) uint8 BGR to the backbone's features (B, 112, S / 16, S / 16)."""
-
-    def __init__(self, backbone: nn.Module) -> None:
-        super().__init__()
-        self.backbone = backbone
-
-    def forward(self, crops: Tensor) -> Tensor:
-        features: Features = self.backbone(crops)
-        return features.late
+def pool(late: Tensor, boxes: Tensor) -> Tensor:
+    """Features (B, N, 112 * 9) in boxes (B, N, 4) xyxy crop px, from the backbone's (B, 112, H, W)."""
+    return precise_roi_pool(late, boxes, BINS, STRIDE, (STRIDE - 1) / 2).flatten(2)
 
 
-class Candidates(nn.Module):
-    """What runs for candidates: features and boxes to descriptions; see `MDNetHead.candidates`."""
-
-    def __init__(self, head: MDNetHead) -> None:
-        super().__init__()
-        self.head = head
+class Pool(nn.Module):
+    """`pool` as a network; it has no weights."""
 
     def forward(self, late: Tensor, boxes: Tensor) -> Tensor:
-        return self.head.candidates(late, boxes)
+        return pool(late, boxes)

@@ -30,9 +30,13 @@ class Architecture:
 
 
 ARCHITECTURES: dict[str, Architecture] = {
+    "atom": Architecture("atom", "AtomTracker"),
+    "goturn": Architecture("goturn", "GoturnTracker"),
+    "mdnet": Architecture("mdnet", "MDNetTracker"),
     "rpt": Architecture("rpt", "RPTTracker"),
     "siamese_box": Architecture("siamese_box", "SiameseBoxTracker"),
     "siamfc": Architecture("siamfc", "SiamFCTracker"),
+    "siammask": Architecture("siammask", "SiamMaskTracker"),
     "siamrpn": Architecture("siamrpn", "SiamRPNTracker"),
     "transt": Architecture("transt", "TransTTracker"),
 }

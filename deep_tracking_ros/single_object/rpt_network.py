@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deep_tracking_ros.single_object.parts.backbone import Features
+from deep_tracking_ros.single_object.parts.deformable import deform_conv2d, kernel_places
+from deep_tracking_ros.single_object.parts.points import points_to_offsets
 from deep_tracking_ros.single_object.parts.siamese import STRIDE, PixelCorrelation, Separable, cell_places
 
 POINTS = 9
@@ -33,26 +35,10 @@ class PointConvolution(nn.Module):
         nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
 
     def forward(self, features: Tensor, points: Tensor) -> Tensor:
-        """Features (B, C, H, W) read at points (B, 9, 2, H, W), x and y in crop px."""
+        """Features (B, C, H, W) read at points (B, 18, H, W), y before x, in cells from each cell."""
         if not self.deformable:
             return functional.conv2d(features, self.weight, self.bias, padding=1)
-        batch, channels, rows, columns = features.shape
-        # crop px to grid_sample's -1 (left edge of the first cell) to 1 (right edge of the last)
-        size = torch.tensor([columns, rows], dtype=points.dtype, device=points.device).reshape(1, 1, 2, 1, 1)
-        grid = (2 * points + 1) / (STRIDE * size) - 1
-        grid = grid.permute(0, 3, 4, 1, 2).reshape(-1, rows * columns, POINTS, 2)
-        taps = functional.grid_sample(features, grid, padding_mode="zeros", align_corners=False)  # (B, C, HW, 9)
-        taps = taps.permute(0, 1, 3, 2).reshape(-1, channels * POINTS, rows * columns)
-        read = torch.matmul(self.weight.reshape(channels, -1), taps) + self.bias.reshape(1, -1, 1)
-        return read.reshape(-1, channels, rows, columns)
-
-
-def span(points: Tensor) -> Tensor:
-    """The pseudo box of point sets (B, n, 2, H, W): (B, 4, H, W) xyxy from the smallest and largest x and y.
-
-    Differentiable: each side passes its gradient on to the point that holds it (RepPoints, section 3.2, min-max).
-    """
-    return torch.cat([points.amin(1), points.amax(1)], 1)
+        return deform_conv2d(features, points_to_offsets(points, 3, 3), self.weight, self.bias, padding=1)
 
 
 class RPTHead(nn.Module):
@@ -80,34 +66,32 @@ class RPTHead(nn.Module):
         for layer in (self.first, self.final):
             nn.init.normal_(layer.weight, std=0.01)
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-        line = torch.tensor([-1.0, 0.0, 1.0])
-        self.rest: Tensor  # (9, 2) x and y of the points before anything is learnt, in half sizes of the target
-        taps = torch.stack([line.repeat(3), line.repeat_interleave(3)], 1)
-        self.register_buffer("rest", taps, persistent=False)
+        self.rest: Tensor  # (18, 1, 1) the points before anything is learnt, in half sizes of the target
+        self.register_buffer("rest", kernel_places(3, 3).reshape(-1, 1, 1), persistent=False)
 
     def template(self, features: Features, sizes: Tensor) -> tuple[Tensor, Tensor]:
         """Kernels (B, cells^2, C) and the target's mean (B, C, 1, 1)."""
         return self.correlation.template(features.late, sizes)
 
-    def search(self, features: Features, sizes: Tensor, kernels: Tensor, mean: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits of presence and of overlap (B, H, W), and points (B, 9, 2, H, W) in search px."""
+    def search(self, features: Features, sizes: Tensor, kernels: Tensor, mean: Tensor) -> tuple[Tensor, ...]:
+        """Logits of presence and of overlap (B, H, W); points (B, 18, H, W), y before x, crop px; late features."""
         logits, quality, _, points = self.both(features, sizes, kernels, mean)
-        return logits, quality, points
+        return logits, quality, points, features.late
 
     def both(
         self, features: Features, sizes: Tensor, kernels: Tensor, mean: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """As `search`, with the first points before the final ones."""
+        """Logits, and the first points before the final ones."""
         fused = self.correlation(features.late, kernels, mean)
         fused = fused + self.trunk(fused)
         score, shape = self.towers[0](fused), self.towers[1](fused)
         rows, columns = fused.shape[2:]
-        half = (sizes / 2).reshape(-1, 1, 2, 1, 1)
-        places = cell_places(rows, columns, fused).reshape(1, 1, 2, rows, columns)
-        offsets = self.first(shape).reshape(-1, POINTS, 2, rows, columns) + self.rest.reshape(1, POINTS, 2, 1, 1)
-        first = places + half * offsets
+        # half heights and widths in cells, over and over for all points
+        half = (sizes.flip(1) / (2 * STRIDE)).repeat(1, POINTS).unsqueeze(2).unsqueeze(3)
+        first = half * (self.rest + self.first(shape))
         taps = first.detach()  # RepPoints, section 3.3: what is read where does not move the points
         score = self.at_points[0](score, taps).relu()
         shape = self.at_points[1](shape, taps).relu()
-        points = taps + half * self.final(shape).reshape(-1, POINTS, 2, rows, columns)
-        return self.classify(score)[:, 0], self.quality(score)[:, 0], first, points
+        points = taps + half * self.final(shape)
+        places = cell_places(rows, columns, fused).flip(0).repeat(POINTS, 1, 1)
+        return self.classify(score)[:, 0], self.quality(score)[:, 0], first * STRIDE + places, points * STRIDE + places

@@ -6,7 +6,8 @@ B. Li, J. Yan, W. Wu, Z. Zhu, X. Hu, "High Performance Visual Tracking with Siam
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from deep_tracking_ros.inference.engine import Network
 from deep_tracking_ros.models.store import Model
@@ -15,6 +16,7 @@ from deep_tracking_ros.single_object.parts.siamese_tracker import (
     SiameseParameters,
     SiameseTracker,
     siamese_networks,
+    sigmoid,
 )
 from deep_tracking_ros.types import FloatArray
 
@@ -36,6 +38,7 @@ def networks(model: Model) -> tuple[Network, Network]:
         "siamrpn", model, p, head,
         {"classify": kernel, "regress": kernel},
         {"logits": (ANCHORS, p.cells, p.cells), "boxes": (4, ANCHORS, p.cells, p.cells)},
+        sized=(True, False),  # anchors are the prior, not the target's size
     )  # fmt: skip
 
 
@@ -44,6 +47,6 @@ class SiamRPNTracker(SiameseTracker):
 
     networks = staticmethod(networks)
 
-    def offers(self, outputs: Mapping[str, FloatArray]) -> Offers:
+    def offers(self, outputs: Mapping[str, FloatArray], targets: Sequence[Any]) -> Offers:
         logits = outputs["logits"].reshape(-1, ANCHORS, self.parameters.cells**2)
-        return Offers(logits, outputs["boxes"].reshape(-1, 4, *logits.shape[1:]), logits)
+        return Offers(sigmoid(logits), outputs["boxes"].reshape(-1, 4, *logits.shape[1:]), logits)

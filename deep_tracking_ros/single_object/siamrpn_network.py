@@ -62,10 +62,10 @@ class SiamRPNHead(nn.Module):
         late = features.late
         first = (late.shape[2] - KERNEL) // 2
         share = coverage(sizes, late.shape[2])
-        kernels = [
-            (neck(late) + share * mark.reshape(1, -1, 1, 1))[:, :, first : first + KERNEL, first : first + KERNEL]
-            for neck, mark in zip(self.template_necks, self.mark, strict=True)
-        ]
+        kernels = []
+        for branch in range(2):
+            z = self.template_necks[branch](late) + share * self.mark[branch].reshape(1, -1, 1, 1)
+            kernels.append(z[:, :, first : first + KERNEL, first : first + KERNEL])
         return kernels[0], kernels[1]
 
     def search(self, features: Features, sizes: Tensor, classify: Tensor, regress: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,8 +6,9 @@ X. Chen, B. Yan, J. Zhu, D. Wang, X. Yang, H. Lu, "Transformer Tracking", CVPR 2
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from deep_tracking_ros.errors import ModelError
 from deep_tracking_ros.inference.engine import Network
@@ -19,6 +20,7 @@ from deep_tracking_ros.single_object.parts.siamese_tracker import (
     SiameseParameters,
     SiameseTracker,
     siamese_networks,
+    sigmoid,
 )
 from deep_tracking_ros.types import FloatArray
 
@@ -58,6 +60,6 @@ class TransTTracker(SiameseTracker):
     Parameters = TransTParameters
     networks = staticmethod(networks)
 
-    def offers(self, outputs: Mapping[str, FloatArray]) -> Offers:
+    def offers(self, outputs: Mapping[str, FloatArray], targets: Sequence[Any]) -> Offers:
         logits = outputs["logits"].reshape(-1, 1, self.parameters.cells**2)
-        return Offers(logits, outputs["boxes"].reshape(-1, 4, *logits.shape[1:]), logits)
+        return Offers(sigmoid(logits), outputs["boxes"].reshape(-1, 4, *logits.shape[1:]), logits)

@@ -45,8 +45,11 @@ class Sample:
     kind: str
 
 
-def cut(pair: Pair, rng: np.random.Generator, settings: CutSettings | None = None) -> Sample:
-    """Cut a pair into a template centred on its box and a search crop shifted and scaled at random."""
+def cut(pair: Pair, rng: np.random.Generator, settings: CutSettings | None = None, zoom: float = 1) -> Sample:
+    """Cut a pair into a template centred on its box and a search crop shifted and scaled at random.
+
+    With a ``zoom`` the search crop shows less, at so many times the template's scale; shifts are those of the crop.
+    """
     s = settings or CutSettings()
     box = pair.template.box.astype(np.float64)
     size = box[2:] - box[:2]
@@ -56,7 +59,7 @@ def cut(pair: Pair, rng: np.random.Generator, settings: CutSettings | None = Non
     template = crop(pair.template.image, centre, side, s.template_size)[0]
 
     box = pair.search.box.astype(np.float64)
-    ratio = s.search_size / s.template_size
+    ratio = s.search_size / (s.template_size * zoom)
     side = float(context_side(box, s.context)) * ratio * np.exp(rng.uniform(-s.scale, s.scale))
     shift = s.far_shift if rng.random() < s.far_share else s.shift
     centre = (box[:2] + box[2:]) / 2 - rng.uniform(-shift, shift, 2) * side / s.search_size

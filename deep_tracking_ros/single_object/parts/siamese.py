@@ -33,6 +33,9 @@ class BatchNorm(nn.BatchNorm2d):
         super().__init__(channels)
         self.num_batches_tracked = None
 
+    def _load_from_state_dict(self, *args: Any) -> None:
+        nn.Module._load_from_state_dict(self, *args)  # without torch's own, which would ask for the count
+
 
 class Separable(nn.Sequential):
     """Depth-wise then point-wise convolution, each normalised (Howard et al., "MobileNets", 2017)."""
@@ -140,22 +143,36 @@ def cell_places(rows: int, columns: int, like: Tensor) -> Tensor:
 
 
 class TemplateNetwork(nn.Module):
-    """What runs once per target: crops (B, S, S, 3) uint8 BGR and sizes (B, 2) px to the head's template tensors."""
+    """What runs once per target: crops (B, S, S, 3) uint8 BGR and sizes (B, 2) px to the head's template tensors.
 
-    def __init__(self, backbone: Backbone, head: Any) -> None:
+    Not ``sized``: the head does not look at the sizes, and they are no input.
+    """
+
+    def __init__(self, backbone: Backbone, head: Any, sized: bool = True) -> None:
         super().__init__()
-        self.backbone, self.head = backbone, head
+        self.backbone, self.head, self.sized = backbone, head, sized
 
-    def forward(self, crops: Tensor, sizes: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self.head.template(self.backbone(crops), sizes))
+    def forward(self, crops: Tensor, *sizes: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.head.template(self.backbone(crops), sizes[0] if self.sized else None))
 
 
 class SearchNetwork(nn.Module):
     """What runs once per frame: crops (B, R, R, 3) uint8 BGR, sizes (B, 2) px and the template tensors to maps."""
 
-    def __init__(self, backbone: Backbone, head: Any) -> None:
+    def __init__(self, backbone: Backbone, head: Any, sized: bool = True) -> None:
         super().__init__()
-        self.backbone, self.head = backbone, head
+        self.backbone, self.head, self.sized = backbone, head, sized
 
-    def forward(self, crops: Tensor, sizes: Tensor, *template: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self.head.search(self.backbone(crops), sizes, *template))
+    def forward(self, crops: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.head.search(self.backbone(crops), *inputs if self.sized else (None, *inputs)))
+
+
+class LateFeatures(nn.Module):
+    """The backbone alone: crops (B, S, S, 3) uint8 BGR to its features of stride 16."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, crops: Tensor) -> Tensor:
+        return self.backbone(crops).late  # type: ignore[no-any-return]

@@ -29,6 +29,8 @@ BATCH = (1, 4, 16)
 """Targets in one call: fewest, usual, most. More targets go in several calls."""
 STRIDE = 16
 """Crop pixels per cell."""
+CHANNELS = 112
+"""Of the backbone's late features."""
 CONTEXT = 0.5
 """Share of width plus height shown around the target in the template crop."""
 
@@ -66,6 +68,7 @@ def siamese_networks(
     head: Callable[[], Any],
     template: Mapping[str, tuple[int, ...]],
     outputs: Mapping[str, tuple[int, ...]],
+    sized: tuple[bool, bool] = (True, True),
 ) -> tuple[Network, Network]:
     """The networks 'NAME/template' and 'NAME/search' of a model, before a backend was chosen.
 
@@ -76,6 +79,8 @@ def siamese_networks(
         head: makes the head (`parts.siamese`), without weights.
         template: names and shapes, without the batch, of what is kept of a template.
         outputs: the same of what a search gives.
+        sized: whether the head's ``template`` and ``search`` look at the target's size; what is not looked at cannot
+            be an input of an exported network.
     """
 
     def module(part: str) -> Any:
@@ -88,25 +93,49 @@ def siamese_networks(
         whole = nn.ModuleDict({"backbone": Backbone(), "head": head()})
         load_weights(whole, model)
         kind = siamese.TemplateNetwork if part == "template" else siamese.SearchNetwork
-        return kind(whole["backbone"], whole["head"]).eval()  # type: ignore[arg-type]
+        return kind(whole["backbone"], whole["head"], sized[part == "search"]).eval()  # type: ignore[arg-type]
 
     kept = [batched(key, shape) for key, shape in template.items()]
-    sizes = batched("sizes", (2,))
+    sizes = tuple((batched("sizes", (2,)),) if looks else () for looks in sized)
     return (
         Network(
             f"{name}/template",
-            (batched("crops", (parameters.template, parameters.template, 3), np.uint8), sizes),
+            (batched("crops", (parameters.template, parameters.template, 3), np.uint8), *sizes[0]),
             tuple(TensorSpec(spec.name, spec.shape) for spec in kept),
             model.digest,
             lambda: module("template"),
         ),
         Network(
             f"{name}/search",
-            (batched("crops", (parameters.search, parameters.search, 3), np.uint8), sizes, *kept),
+            (batched("crops", (parameters.search, parameters.search, 3), np.uint8), *sizes[1], *kept),
             tuple(TensorSpec(key, (-1, *shape)) for key, shape in outputs.items()),
             model.digest,
             lambda: module("search"),
         ),
+    )
+
+
+def backbone_network(name: str, model: Model, side: int) -> Network:
+    """'NAME/features': crops (N, side, side, 3) uint8 BGR to the backbone's ``late`` features, stride 16."""
+
+    def module() -> Any:
+        from torch import nn
+
+        from deep_tracking_ros.single_object.parts import siamese
+        from deep_tracking_ros.single_object.parts.backbone import Backbone
+        from deep_tracking_ros.single_object.parts.weights import load_part
+
+        whole = nn.ModuleDict({"backbone": Backbone()})
+        load_part(whole, model, "backbone.")
+        return siamese.LateFeatures(whole["backbone"]).eval()  # type: ignore[arg-type]
+
+    cells = side // STRIDE
+    return Network(
+        f"{name}/features",
+        (batched("crops", (side, side, 3), np.uint8),),
+        (TensorSpec("late", (-1, CHANNELS, cells, cells)),),
+        model.digest,
+        module,
     )
 
 
@@ -122,7 +151,7 @@ class SiameseTarget(Target):
 class Offers:
     """The boxes that a head offers for each of N targets."""
 
-    logits: FloatArray  # (N, K, C) of presence, at C cells of K kinds
+    presence: FloatArray  # (N, K, C) probability of the target, at C cells of K kinds
     boxes: FloatArray  # (N, 4, K, C) xyxy, crop px
     confidence: FloatArray  # (N, K, C) what the score is calibrated from
 
@@ -141,6 +170,7 @@ class Chosen:
 class SiameseTracker(SingleObjectTracker):
     """Follows targets by two networks; a method's tracker says what its head offers."""
 
+    reach = 1.25
     Parameters: ClassVar[type[SiameseParameters]] = SiameseParameters
     Settings: ClassVar[type[SelectionSettings]] = SelectionSettings
 
@@ -158,8 +188,8 @@ class SiameseTracker(SingleObjectTracker):
         """Those of `siamese_networks`, and what else the method runs."""
 
     @abstractmethod
-    def offers(self, outputs: Mapping[str, FloatArray]) -> Offers:
-        """What the search network gave, as boxes with logits."""
+    def offers(self, outputs: Mapping[str, FloatArray], targets: Sequence[Any]) -> Offers:
+        """What the search network gave for targets of this tracker, as boxes with a probability each."""
 
     def start(self, image: NDArray[np.uint8], boxes: ArrayLike) -> list[Target]:
         height, width = image.shape[:2]
@@ -184,8 +214,10 @@ class SiameseTracker(SingleObjectTracker):
         last = xyxy_to_cxcywh(np.stack([target.box for target in ours]))
         centres, sides = self.search_windows(last)
         crops = crop(image, centres, sides, self.parameters.search)
-        outputs = run(self.engines[1], crops=crops, sizes=np.stack([target.size for target in ours]), **_kept(ours))
-        return self.take(image, ours, self.choose(self.offers(outputs), last, centres, sides), outputs)
+        outputs = run(
+            self.engines[1], crops=crops, sizes=np.stack([target.size for target in ours]), **kept_features(ours)
+        )
+        return self.take(image, ours, self.choose(self.offers(outputs, ours), last, centres, sides), outputs)
 
     def template_crops(self, image: NDArray[np.uint8], states: FloatArray) -> tuple[NDArray[np.uint8], FloatArray]:
         """Template crops of boxes (N, 4) cxcywh px, and their crop px per image px (N, 1)."""
@@ -193,17 +225,18 @@ class SiameseTracker(SingleObjectTracker):
         crops = crop(image, states[:, :2], side, self.parameters.template)
         return crops, np.asarray(self.parameters.template / side, np.float32)[:, None]
 
-    def search_windows(self, states: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Centres and sides (N, 2) image px of the search crops around boxes (N, 4) cxcywh px."""
-        side = context_side(cxcywh_to_xyxy(states), CONTEXT) * (self.parameters.search / self.parameters.template)
-        return whole_windows(states[:, :2], np.stack([side, side], 1))
+    def search_windows(self, states: FloatArray, zoom: float = 1) -> tuple[FloatArray, FloatArray]:
+        """Centres and sides (N, 2) image px of the search crops around boxes (N, 4) cxcywh px.
+
+        With a ``zoom`` other than 1 they show less at a larger scale than the template's.
+        """
+        return context_window(states, self.parameters.search / (self.parameters.template * zoom))
 
     def choose(self, offers: Offers, last: FloatArray, centres: FloatArray, sides: FloatArray) -> Chosen:
         """One offer per target: place by score and cosine window, size slowly; ``last`` is (N, 4) cxcywh image px."""
-        probability = np.asarray((1 + np.tanh(offers.logits / 2)) / 2, np.float32)  # the sigmoid, without overflow
         before = last[:, 2:] * (np.float32(self.parameters.search) / sides)
-        window = np.broadcast_to(self.window, probability.shape[1:])
-        cell, rate = select(probability, offers.boxes, before, window, self.settings)
+        window = np.broadcast_to(self.window, offers.presence.shape[1:])
+        cell, rate = select(offers.presence, offers.boxes, before, window, self.settings)
         found = xyxy_to_cxcywh(crop_to_image(at_cell(offers.boxes, cell), centres, sides, self.parameters.search))
         # The place is believed at once, the size only slowly.
         found[:, 2:] = last[:, 2:] + rate[:, None] * (found[:, 2:] - last[:, 2:])
@@ -225,6 +258,17 @@ class SiameseTracker(SingleObjectTracker):
         return [Estimate(box, float(score)) for box, score in zip(boxes, scores, strict=True)]
 
 
+def context_window(states: FloatArray, ratio: float) -> tuple[FloatArray, FloatArray]:
+    """Centres and sides (N, 2) image px of windows around boxes (N, 4) cxcywh px, ``ratio`` templates wide."""
+    side = context_side(cxcywh_to_xyxy(states), CONTEXT) * np.float32(ratio)
+    return whole_windows(states[:, :2], np.stack([side, side], 1))
+
+
+def sigmoid(logits: FloatArray) -> FloatArray:
+    """Probabilities of logits, without overflow."""
+    return np.asarray((1 + np.tanh(logits / 2)) / 2, np.float32)
+
+
 def keep(
     image: NDArray[np.uint8], targets: Sequence[Target], boxes: FloatArray, scores: FloatArray, smallest: float = 4.0
 ) -> tuple[FloatArray, FloatArray]:
@@ -244,7 +288,8 @@ def keep(
 
 
 def run(engine: Engine, **arrays: NDArray[Any]) -> dict[str, FloatArray]:
-    """Run an engine over any number of targets, in as few calls as its profile allows."""
+    """Run an engine over any number of targets, in as few calls as its profile allows; inputs that it has not go."""
+    arrays = {spec.name: arrays[spec.name] for spec in engine.inputs}
     count, most = len(next(iter(arrays.values()))), BATCH[-1]
     if count <= most:
         return engine(**arrays)
@@ -252,7 +297,7 @@ def run(engine: Engine, **arrays: NDArray[Any]) -> dict[str, FloatArray]:
     return {spec.name: np.concatenate([part[spec.name] for part in parts]) for spec in engine.outputs}
 
 
-def _kept(targets: Sequence[SiameseTarget]) -> dict[str, FloatArray]:
+def kept_features(targets: Sequence[SiameseTarget]) -> dict[str, FloatArray]:
     """Template features of all targets, stacked."""
     if len(targets) == 1:  # without a copy
         return {key: value[None] for key, value in targets[0].features.items()}

@@ -10,7 +10,12 @@ from deep_tracking_ros.models.store import Model
 
 def load_weights(module: torch.nn.Module, model: Model) -> None:
     """Fill a module with a model's weights. Raises `ModelError` naming the first keys that do not fit."""
-    state = model.state()
+    load_part(module, model, "")
+
+
+def load_part(module: torch.nn.Module, model: Model, prefix: str) -> None:
+    """The same with those of a model's weights whose names begin with ``prefix``; the others are left aside."""
+    state = {key: value for key, value in model.state().items() if key.startswith(prefix)}
     wanted = module.state_dict()
     faults = [f"{key} is missing" for key in sorted(set(wanted) - set(state))]
     faults += [f"{key} is not part of it" for key in sorted(set(state) - set(wanted))]

@@ -11,10 +11,16 @@ from torch import Tensor, nn
 
 from deep_tracking_ros.single_object.parts.backbone import Features
 
+_SELECTION: Mapping[str, tuple[float, ...]] = {
+    "window_influence": (0.42, 0.3, 0.2),
+    "penalty": (0.12, 0.05),
+    "size_rate": (0.4, 0.7),
+}
+
 
 @dataclass(frozen=True)
 class Head:
-    """A head that can be trained: the module of this package with its loss, and its network's parameters.
+    """A head that can be trained: where its loss is, what its network is made from, and how its tracker is finished.
 
     The module has ``make(template, **parameters) -> nn.Module`` and
     ``loss(head, template, search, batch) -> {"loss": ..., figures}``; ``template`` and ``search`` are
@@ -23,16 +29,21 @@ class Head:
     """
 
     module: str
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, Any]
+    description: str
+    search: int = 256  # px, side of the crop that the tracker sees
     sees: str = "search"
+    grid: Mapping[str, tuple[float, ...]] = field(default_factory=lambda: dict(_SELECTION))  # see `finish.choose`
 
     def make(self, template: int) -> nn.Module:
+        """The network, without what it has learnt."""
         made: nn.Module = self._load("make")(template, **self.parameters)
         return made
 
     def loss(
         self, head: nn.Module, template: Features, search: Features, batch: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
+        """Loss and figures of a batch."""
         figures: dict[str, Tensor] = self._load("loss")(head, template, search, batch)
         return figures
 
@@ -41,11 +52,22 @@ class Head:
 
 
 HEADS: dict[str, Head] = {
-    "goturn": Head("goturn", {"channels": 64}, sees="near"),
-    "siamrpn": Head("siamrpn", {"channels": 96}),
-    "rpt": Head("rpt", {"channels": 96}),
-    "transt": Head("transt", {"channels": 96, "layers": 2, "heads": 4}),
-    "siammask": Head("siammask", {"channels": 96}),
-    "atom": Head("atom", {"channels": 64}),
-    "mdnet": Head("mdnet", {"channels": 128}),
-}
+    "goturn": Head(
+        "goturn", {"channels": 64}, "GOTURN: the box is regressed from crops of two images in a row.", 128, "near", {}
+    ),
+    "siamrpn": Head(
+        "siamrpn", {"channels": 96}, "SiamRPN: anchors are judged by depth-wise correlation with a template."
+    ),
+    "mdnet": Head("mdnet", {"channels": 128}, "MDNet: candidates are judged by layers learnt on the way.", grid={}),
+    "atom": Head(
+        "atom", {"channels": 64}, "ATOM: an online classifier finds the target, its overlap is climbed.", grid={}
+    ),
+    "rpt": Head("rpt", {"channels": 96}, "RPT: the target is a set of points, read by deformable convolution."),
+    "transt": Head(
+        "transt", {"channels": 96, "layers": 2, "heads": 4}, "TransT: attention in the place of correlation."
+    ),
+    "siammask": Head(
+        "siammask", {"channels": 96}, "SiamMask: score, box and mask from one correlation.",
+        grid={**_SELECTION, "box_from_mask": (0.0, 0.5, 1.0)},
+    ),
+}  # fmt: skip

@@ -74,4 +74,5 @@ def ridge(described: Tensor, label: Tensor) -> Tensor:
     balance = torch.where(label > 0, 0.5 / TARGETS, 0.5 / OTHERS)[..., None]
     gram = torch.matmul((x * balance).transpose(1, 2), x)
     gram = gram + RIDGE * torch.eye(x.shape[2], device=x.device)
-    return torch.linalg.solve(gram, torch.matmul((x * balance).transpose(1, 2), label[..., None]))
+    weights: Tensor = torch.linalg.solve(gram, torch.matmul((x * balance).transpose(1, 2), label[..., None]))
+    return weights

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deep_tracking_ros.single_object.parts.backbone import Features
-from deep_tracking_ros.single_object.rpt_network import RPTHead, span
+from deep_tracking_ros.single_object.parts.points import points_to_box, set_distance
+from deep_tracking_ros.single_object.rpt_network import RPTHead
 from deep_tracking_ros.training.heads.losses import at_best, overlaps, places, presence_loss
 
 
@@ -27,8 +28,8 @@ def loss(head: nn.Module, template: Features, search: Features, batch: Mapping[s
     on, unasked = places(target, positive, logits.shape[1])
     presence = presence_loss(logits.flatten(1), on.flatten(1), unasked.flatten(1))
     weight = on.flatten(1) / on.sum().clamp(min=1)
-    iou, giou = (v.flatten(1) for v in overlaps(span(points).permute(0, 2, 3, 1), target[:, None, None]))
-    _, early = overlaps(span(first).permute(0, 2, 3, 1), target[:, None, None])
+    iou, giou = (v.flatten(1) for v in overlaps(points_to_box(points).permute(0, 2, 3, 1), target[:, None, None]))
+    _, early = overlaps(points_to_box(first).permute(0, 2, 3, 1), target[:, None, None])
     box = ((1 - giou) * weight).sum() + 0.5 * ((1 - early.flatten(1)) * weight).sum()
     agreement = functional.binary_cross_entropy_with_logits(quality.flatten(1), iou.detach(), reduction="none")
     agreement = (agreement * weight).sum()
@@ -41,11 +42,11 @@ def loss(head: nn.Module, template: Features, search: Features, batch: Mapping[s
 
 
 def outline_distance(points: Tensor, contour: Tensor, target: Tensor, on: Tensor) -> Tensor:
-    """Chamfer distance of point sets and outlines in units of the target's size, where the outline is known.
+    """Distance of point sets to outlines in units of the target's size, where the outline is known.
 
     Args:
-        points: (B, n, 2, H, W) crop px.
-        contour: (B, m, 2) crop px, nan = not known.
+        points: (B, 2 n, H, W) crop px, y before x.
+        contour: (B, m, 2) crop px, x before y; nan = not known.
         target: (B, 4) xyxy crop px.
         on: (B, H, W) cells that count.
     """
@@ -53,7 +54,6 @@ def outline_distance(points: Tensor, contour: Tensor, target: Tensor, on: Tensor
     if not known.any():
         return points.new_zeros(())
     sample = known.nonzero()[:, 0]
-    sets = points.permute(0, 3, 4, 1, 2)[known]  # (P, n, 2)
+    sets = points.permute(0, 2, 3, 1)[known].reshape(len(sample), -1, 2).flip(2)
     size = (target[:, 2:] - target[:, :2]).prod(1).clamp(min=1).sqrt()[sample]
-    distance = torch.cdist(sets, contour[sample]) / size[:, None, None]
-    return (distance.amin(2).mean() + distance.amin(1).mean()) / 2
+    return (set_distance(sets, contour[sample]) / size).mean()

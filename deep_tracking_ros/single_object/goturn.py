@@ -1,0 +1,100 @@
+"""GOTURN: regress the box from two crops of one place, one of the last image and one of this.
+
+D. Held, S. Thrun, S. Savarese, "Learning to Track at 100 FPS with Deep Regression Networks", ECCV 2016. Nothing of the
+first image is kept: what the tracker knows is what the object looked like an image ago.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deep_tracking_ros.errors import ModelError
+from deep_tracking_ros.geometry.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
+from deep_tracking_ros.geometry.crops import context_side, crop_to_image
+from deep_tracking_ros.inference.engine import Network
+from deep_tracking_ros.models.store import Model
+from deep_tracking_ros.parameters import parameter
+from deep_tracking_ros.single_object.parts.box_selection import SelectionSettings
+from deep_tracking_ros.single_object.parts.siamese_tracker import (
+    CONTEXT,
+    STRIDE,
+    Offers,
+    SiameseParameters,
+    SiameseTarget,
+    SiameseTracker,
+    keep,
+    kept_features,
+    run,
+    siamese_networks,
+)
+from deep_tracking_ros.single_object.tracker import Estimate, Target
+
+
+@dataclass(frozen=True)
+class GoturnParameters(SiameseParameters):
+    """What the network is made from: ``parameters`` of the card."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.search != self.template:
+            raise ModelError(f"template {self.template} and search {self.search} must be equal: both show one place")
+
+
+@dataclass(frozen=True)
+class GoturnSettings(SelectionSettings):
+    """``tracking`` of the card; there is one box and nothing to select."""
+
+    hold: float = parameter(-2.0, "Trust, a logit, below which the last crop is kept.", minimum=-100, maximum=100)
+
+
+def networks(model: Model) -> tuple[Network, Network]:
+    """Raises `ModelError` where the parameters in the card make no network."""
+    p = model.card.settings(GoturnParameters, "parameters")
+
+    def head() -> object:
+        from deep_tracking_ros.single_object.goturn_network import GoturnHead
+
+        return GoturnHead(p.channels, p.template)
+
+    cells = p.template // STRIDE
+    return siamese_networks(
+        "goturn", model, p, head, {"previous": (p.channels, cells, cells)}, {"box": (4,), "trust": ()}, (False, True)
+    )
+
+
+class GoturnTracker(SiameseTracker):
+    """Follows targets by the two networks of `networks`; both run in every image."""
+
+    reach = 0.4
+    Parameters = GoturnParameters
+    Settings = GoturnSettings
+    settings: GoturnSettings
+    networks = staticmethod(networks)
+
+    def offers(self, outputs: Any, targets: Any) -> Offers:
+        raise TypeError("GOTURN regresses one box, it has no offers to choose from")
+
+    def track(self, image: NDArray[np.uint8], targets: Sequence[Target]) -> list[Estimate]:
+        if not targets:
+            return []
+        ours = [cast(SiameseTarget, target) for target in targets]
+        last = xyxy_to_cxcywh(np.stack([target.box for target in ours]))
+        crops, scale = self.template_crops(image, last)
+        sizes = np.asarray(last[:, 2:] * scale, np.float32)
+        found = run(self.engines[1], crops=crops, sizes=sizes, **kept_features(ours))
+        side = context_side(cxcywh_to_xyxy(last), CONTEXT)
+        boxes = crop_to_image(found["box"], last[:, :2], side, self.parameters.template)
+        trust = found["trust"]
+        scores = np.where(np.isfinite(trust), self.calibration(trust), np.float32(np.nan))
+        boxes, scores = keep(image, ours, boxes, np.asarray(scores, np.float32))
+        learnt = self.learn(image, boxes)
+        for target, now, sure in zip(ours, learnt, trust >= self.settings.hold, strict=True):
+            target.box = now.box
+            if sure:
+                target.features, target.size = cast(SiameseTarget, now).features, cast(SiameseTarget, now).size
+        return [Estimate(target.box, float(score)) for target, score in zip(ours, scores, strict=True)]
