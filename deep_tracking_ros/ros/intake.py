@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ from deep_tracking_ros.types import Cloud, Frame
 if TYPE_CHECKING:
     from rclpy.node import Node
 
+    from deep_tracking_ros.pipelines.pipeline import Pipeline
     from deep_tracking_ros.ros.measurements import Measurements
     from deep_tracking_ros.ros.parameters import NodeParameters
 
@@ -47,28 +48,27 @@ class Intake:
     def __init__(
         self,
         node: Node,
-        inputs: Mapping[str, type],
+        pipeline: Pipeline,
         parameters: NodeParameters,
         measurements: Measurements,
         receive: Callable[[Item], None],
         report: Callable[[Exception], None],
-        optional: Collection[str] = (),
         converters: Mapping[type, Converter] = CONVERTERS,
     ) -> None:
         """``receive`` takes every input as it comes, and ``report`` the error of one that cannot be read.
 
-        Inputs that are ``optional`` may be silent, and are not counted as received. ``converters`` say which messages
-        inputs other than images and clouds come as. Raises `DataError` where the package of one is not installed.
+        Counted are those that the pipeline works on, and not what it only remembers for them. ``converters`` say which
+        messages inputs other than images and clouds come as. Raises `DataError` where the package of one is missing.
         """
         self._node, self._parameters = node, parameters
         self._measurements, self._receive, self._report = measurements, receive, report
         self._converters = converters
         self._logger = node.get_logger()
         self._subscriptions: dict[str, Any] = {}
-        self._optional = frozenset(optional)
-        self._heard = {port: inf if port in optional else time.monotonic() for port in inputs}
+        self._uncounted = pipeline.optional | pipeline.remembered
+        self._heard = {port: inf if port in pipeline.optional else time.monotonic() for port in pipeline.inputs}
         self._refused: dict[str, str] = {}
-        for port, kind in inputs.items():
+        for port, kind in pipeline.inputs.items():
             if kind in (Frame, Cloud):
                 self._subscribe_sensor(port, kind, parameters.image_reliability)
             else:
@@ -142,7 +142,7 @@ class Intake:
             arrived = arrival(info)
             self._heard[port] = max(self._heard[port], time.monotonic())
             self._refused.pop(port, None)  # whoever sends now, fits
-            self._measurements.count("received", int(port not in self._optional))
+            self._measurements.count("received", int(port not in self._uncounted))
             try:
                 self._receive(Item(port, read(message), arrived))
             except DataError as error:  # CDR that is cut off

@@ -188,16 +188,8 @@ class PipelineNode(LifecycleNode):
         self._worker = Thread(target=self._work, args=(mailbox, self.pipeline), name=self.get_name(), daemon=True)
         self._worker.start()
         measurements = self.diagnostics.measurements
-        self._intake = Intake(
-            self,
-            self.pipeline.inputs,
-            self._own,
-            measurements,
-            self._receive,
-            self._report,
-            self.pipeline.optional,
-            {**CONVERTERS, **DETECTIONS} if self._exchange.detections_type == "vision_msgs" else CONVERTERS,
-        )
+        converters = {**CONVERTERS, **DETECTIONS} if self._exchange.detections_type == "vision_msgs" else CONVERTERS
+        self._intake = Intake(self, self.pipeline, self._own, measurements, self._receive, self._report, converters)
 
     def _stop(self) -> None:
         if self._intake is not None:
