@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from deep_tracking_ros.errors import ModelError
@@ -72,7 +73,8 @@ def make_tracker(
     that is swapped in later. A model without that file is not tried, and ``log`` says so.
 
     Args:
-        model: name of a model, path of its folder, or the model itself.
+        model: name of a model, path of its folder, or the model itself; ``FIRST+SECOND`` is the first one's tracker with
+            the second's masks after it (`refined`), the second being a SiamMask.
         backend: 'auto', 'tensorrt', 'onnxruntime' or 'torch'.
         precision: 'fp32', 'fp16' or 'bf16'.
         threads: CPU threads of the engines, 0 = their own choice; with torch those of the whole process.
@@ -85,6 +87,9 @@ def make_tracker(
     from deep_tracking_ros.inference.factory import make_engine
     from deep_tracking_ros.single_object.golden import golden_sample
 
+    if isinstance(model, str) and "+" in model and not Path(model).expanduser().exists():
+        first, _, second = model.rpartition("+")
+        return _refined(make_tracker(first, backend, precision, threads, log), second, backend, precision, threads, log)
     found = find_model(model, TASK) if isinstance(model, str) else model
     has_golden = (found.folder / "golden.npz").exists()
     if not has_golden and log is not None:
@@ -96,3 +101,15 @@ def make_tracker(
 
     tracker: SingleObjectTracker = architecture(found).load(architecture(found).tracker)(found, make)
     return tracker
+
+
+def _refined(first: SingleObjectTracker, name: str, *how: Any) -> SingleObjectTracker:
+    from deep_tracking_ros.single_object.refined import RefinedTracker
+    from deep_tracking_ros.single_object.siammask import SiamMaskTracker
+
+    second = make_tracker(name, *how)
+    if not isinstance(second, SiamMaskTracker):
+        raise ModelError(
+            f"model {name!r} has the architecture {second.card.architecture!r}; what comes after a + must be a siammask"
+        )
+    return RefinedTracker(first, second)

@@ -81,6 +81,11 @@ class SiameseTask:
                 f"no such heads: {', '.join(unknown) or 'none given'}; together can be trained {', '.join(HEADS)}, "
                 "and siamfc alone"
             )
+        if "siammask" in self.heads and self.cache_features:
+            raise InvalidRequestError(
+                "siammask needs features of stride 4, which are not kept where the backbone is tuned on a CPU: train it "
+                "on the --backbone of a model, or on a GPU"
+            )
 
     @property
     def near(self) -> bool:

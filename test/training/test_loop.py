@@ -158,14 +158,14 @@ def test_train_siamfc_from_the_command_line(tmp_path, photographs):
     from deep_tracking_ros.single_object.registry import make_tracker
 
     out = tmp_path / "run"
-    command = ["train", "sot", "--images", str(photographs), "--out", str(out), "--steps", "20", "--batch", "8"]
-    result = CliRunner().invoke(app, [*command, "--workers", "0", "--name", "tiny"], catch_exceptions=False)
+    command = ["train", "sot", "--heads", "siamfc", "--images", str(photographs), "--out", str(out)]
+    result = CliRunner().invoke(app, [*command, "--steps", "20", "--batch", "8", "--workers", "0"])
     assert result.exit_code == 0, result.output
     lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert lines[-1]["loss"] < 0.8 * lines[0]["loss"]
     assert (out / "log.png").stat().st_size > 5000
     model = find_model(str(out / "models" / "siamfc"))
-    assert model.card.name == "tiny"
+    assert model.card.name == "siamfc"
     assert model.card.training["steps"] == 20
     assert check_golden(model, backend="torch") < 1e-3
     tracker = make_tracker(model, backend="torch")

@@ -60,9 +60,13 @@ HEADS: dict[str, Head] = {
     ),
     "mdnet": Head("mdnet", {"channels": 128}, "MDNet: candidates are judged by layers learnt on the way.", grid={}),
     "atom": Head(
-        "atom", {"channels": 64}, "ATOM: an online classifier finds the target, its overlap is climbed.", grid={}
+        "atom", {"channels": 64}, "ATOM: an online classifier finds the target, its overlap is climbed.",
+        grid={"size_rate": (0.5, 0.8), "window": (0.15, 0.3)},
     ),
-    "rpt": Head("rpt", {"channels": 96}, "RPT: the target is a set of points, read by deformable convolution."),
+    "rpt": Head(
+        "rpt", {"channels": 96}, "RPT: the target is a set of points, read by deformable convolution.",
+        grid={**_SELECTION, "online": (0.4, 0.0, 0.6)},
+    ),
     "transt": Head(
         "transt", {"channels": 96, "layers": 2, "heads": 4}, "TransT: attention in the place of correlation."
     ),
