@@ -201,6 +201,73 @@ def refinement(
         refinement_plot(results, plot)
 
 
+@app.command()
+def optimisers(
+    video: Annotated[Path, typer.Option(help="Folder of clips: NAME/img/*.jpg with NAME/boxes.txt.")],
+    number: Annotated[int, typer.Option(min=1, help="Clips; each gives one problem.")] = 12,
+    json_file: Json = None,
+    plot: Plot = None,
+) -> None:
+    """How fast the loss of ATOM's classifier falls, with Gauss-Newton and conjugate gradients or gradient descent.
+
+    Processor time, one thread; loss as share of that at the beginning, median over the clips' first frames. Gradient
+    descent gets the best of seven rates in hindsight: for each clip, and one for all.
+    """
+    import numpy as np
+
+    from deep_tracking_ros.evaluation.machine import limit_threads
+    from deep_tracking_ros.evaluation.optimisers import compare, problems
+    from deep_tracking_ros.training.clips import load_clips
+
+    check_outputs(json_file, pictures=(plot,))
+    limit_threads(1)
+    clips = load_clips([video])
+    chosen = np.unique(np.linspace(0, len(clips.clips) - 1, number).round().astype(int))
+    views = (clips.view(clips.clips[i], int(clips.clips[i].seen()[0])) for i in chosen.tolist())
+    console = make_console()
+    with progress_bar(console, len(chosen)) as advance:
+        result = compare(problems((view.image, view.box) for view in views), progress=partial(advance, "clips"))
+    values = result.as_json()
+    shown = np.linspace(0, len(result.seconds) - 1, 6).round().astype(int).tolist()
+    columns = ("loss after", *(f"{values['milliseconds'][i]:.0f} ms" for i in shown))
+    rows = {name: [values[name][1][i] for i in shown] for name in OPTIMISERS}
+    _table(console, f"{values['problems']} clips, median share of the first loss", columns, rows, places=3)
+    _write(json_file, values)
+    if plot:
+        from deep_tracking_ros.visualization.claims import optimiser_plot
+
+        optimiser_plot(values, plot)
+
+
+OPTIMISERS = ("gauss_newton", "gradient_best_rate", "gradient_one_rate")
+
+
+@app.command()
+def trainings(
+    run: Annotated[list[str], typer.Option(help="NAME=FOLDER of a training with a log.jsonl. Repeat it.")],
+    figure: Annotated[list[str], typer.Option(help="A figure of the log, such as rpt.iou. Repeat it.")],
+    json_file: Json = None,
+    plot: Plot = None,
+) -> None:
+    """Trainings that differ in one thing, such as deformable against regular convolution, side by side."""
+    from deep_tracking_ros.evaluation.trainings import read_log, summary
+
+    check_outputs(json_file, pictures=(plot,))
+    logs = {}
+    for one in run:
+        name, _, folder = one.partition("=")
+        logs[name] = read_log(Path(folder), figure)
+    values = {name: {key: summary(log[key]) for key in figure} for name, log in logs.items()}
+    header = ("run", "samples", *figure)
+    rows = {name: [logs[name]["samples"][-1], *(each[key] for key in figure)] for name, each in values.items()}
+    _table(make_console(), "Mean over the last tenth of each training", header, rows, places=4)
+    _write(json_file, {"runs": values, "samples": {name: log["samples"][-1] for name, log in logs.items()}})
+    if plot:
+        from deep_tracking_ros.visualization.claims import training_plot
+
+        training_plot(logs, figure, plot)
+
+
 def _variants(name: str, backend: str, weights: Path | None) -> list[Competitor]:
     """A tracker as it is, and where it has a cosine window without that."""
     from dataclasses import replace

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,4 +103,54 @@ def refinement_plot(results: Mapping[str, Mapping[str, Any]], path: Path) -> Non
     for axes in (first, second):
         axes.grid(alpha=0.3)
     figure.legend(ncols=4, fontsize="small", loc="outside lower center")
+    figure.savefig(path, dpi=150)
+
+
+def optimiser_plot(values: Mapping[str, Any], path: Path) -> None:
+    """Draw loss against processor time: medians with quartiles.
+
+    Args:
+        values: 'milliseconds' (n,); 'gauss_newton', 'gradient_best_rate' and 'gradient_one_rate', each (3, n)
+            quartiles of the loss as share of the first one; 'rate' of the last.
+        path: picture to write; the format is that of its ending (png, pdf, svg).
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    axes = figure.add_subplot(xlabel="Processor time, ms", ylabel="Loss, share of that at the beginning", yscale="log")
+    labels = {
+        "gauss_newton": "Gauss-Newton, conjugate gradients",
+        "gradient_best_rate": "gradient descent, best rate for each clip",
+        "gradient_one_rate": f"gradient descent, best rate for all ({values['rate']:g})",
+    }
+    for number, (name, label) in enumerate(labels.items()):
+        low, median, high = (np.asarray(row) for row in values[name])
+        axes.fill_between(values["milliseconds"], low, high, color=f"C{number}", alpha=0.2, step="post", linewidth=0)
+        axes.step(values["milliseconds"], median, color=f"C{number}", label=label, where="post")
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(fontsize="small")
+    figure.savefig(path, dpi=150)
+
+
+def training_plot(logs: Mapping[str, Mapping[str, Sequence[float]]], figures: Sequence[str], path: Path) -> None:
+    """Draw figures of several trainings over the samples seen, smoothed over a twentieth of each.
+
+    Args:
+        logs: by run: 'samples' and each figure, of one length.
+        figures: names of those to draw, one panel each.
+        path: picture to write; the format is that of its ending (png, pdf, svg).
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.4 * len(figures), 3.6), layout="constrained")
+    for axes, name in zip(figure.subplots(1, len(figures), squeeze=False)[0], figures, strict=True):
+        for number, (run, log) in enumerate(logs.items()):
+            values = np.asarray(log[name], np.float64)
+            width = max(len(values) // 20, 1)
+            smooth = np.convolve(values, np.ones(width) / width, "valid")
+            axes.plot(log["samples"], values, color=f"C{number}", alpha=0.2, linewidth=0.8)
+            axes.plot(log["samples"][width - 1 :], smooth, color=f"C{number}", label=run)
+        axes.set(xlabel="Samples", title=name)
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize="small")
     figure.savefig(path, dpi=150)
