@@ -29,12 +29,14 @@ TEXTURE = 4.0
 """Least standard deviation of grey around such a place."""
 LEAST_PLACES = 24
 """With fewer the camera counts as still."""
-SLOWEST = 0.6
+SLOWEST = 0.3
 """Least motion against the camera from one image to the next, px: below is the noise of the flow."""
 SPREADS = 3.0
 """So many standard deviations of the background's motion an object must move: parallax and shaking make it large."""
 DIFFERENCE, REACH = 6.0, 9
 """An object changes grey values by so much within so many px: flow alone runs over into smooth surroundings."""
+BLEEDING = 11
+"""Flow fades out within half of so many px beside an object; half of its motion is the border."""
 INTERVAL = 0.04
 """The image that this one is compared with is older by so much or more, s: fast cameras see slow objects too."""
 MEMORY = 0.1
@@ -138,7 +140,8 @@ def _moving(grey: Image, previous: Image, flow: FloatArray, carried: FloatArray)
     limit = max(SLOWEST, SPREADS * spread)
     changed = cv2.GaussianBlur(cv2.absdiff(grey, _taken(previous, expected, cv2.BORDER_REPLICATE)), (3, 3), 0)
     near = cv2.dilate(changed, np.ones((REACH, REACH), np.uint8)) >= DIFFERENCE
-    return np.asarray(np.clip(residual / limit - 1, 0, 1) * near, np.float32)
+    edge = residual > cv2.dilate(residual, np.ones((BLEEDING, BLEEDING), np.uint8)) / 2
+    return np.asarray(np.clip(residual / limit - 1, 0, 1) * near * edge, np.float32)
 
 
 def _taken(values: NDArray[Any], places: NDArray[Any], border: int = cv2.BORDER_CONSTANT) -> NDArray[Any]:

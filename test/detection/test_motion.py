@@ -92,6 +92,13 @@ def test_a_fast_camera_sees_what_a_slow_one_sees():
     assert iou(slow.boxes[0], fast.boxes[0]) > 0.6
 
 
+def test_what_is_slow_is_found_too():
+    """25 px/s in an image of 480 px: two thirds of a pixel of the small image from image to image."""
+    found = run(scene(shifted(), (100 + k, 140)) for k in range(15))[-1]
+    assert len(found) == 1
+    assert iou(found.boxes[0], true(114, 140)) > 0.5
+
+
 def test_without_texture_or_memory_there_is_nothing():
     blank = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
     assert all(len(found) == 0 for found in run([blank] * 5, least=0.0))
@@ -117,9 +124,9 @@ def test_the_same_images_give_the_same_boxes():
         np.testing.assert_array_equal(one.scores, other.scores)
 
 
-@pytest.mark.parametrize(("name", "least"), [("blackswan", 0.85), ("dance-twirl", 0.65), ("car-shadow", 0.6)])
+@pytest.mark.parametrize(("name", "least"), [("blackswan", 0.85), ("dance-twirl", 0.65), ("car-shadow", 0.75)])
 def test_recall_on_real_video(reference, name, least):
-    """Moving cameras; the share of images with a box of IoU above 0.5 was measured as 0.92, 0.75 and 0.68."""
+    """Moving cameras; the share of images with a box of IoU above 0.5 was measured as 0.92, 0.75 and 0.84."""
     folder = reference(f"data/davis/{name}")
     rows = np.loadtxt(folder / "groundtruth_rect.txt", delimiter=",")
     truth = np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:]], 1).astype(np.float32) - 1.5
