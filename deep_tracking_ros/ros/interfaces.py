@@ -133,7 +133,7 @@ def _array(given: Any, element: str, length: int) -> np.ndarray:
         return np.zeros(length, dtype)
     if isinstance(given, (bytes, bytearray, memoryview)):
         return np.frombuffer(given, dtype)
-    return np.asarray(given, dtype).reshape(-1)
+    return np.ascontiguousarray(given, dtype).reshape(-1)  # rosbags looks at its bytes
 
 
 def serialize(message: Any, name: str) -> bytes:

@@ -2,13 +2,17 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from deep_tracking_ros.cli.main import app
 from deep_tracking_ros.errors import DataError, InvalidRequestError
-from deep_tracking_ros.ros.bags import ResultWriter, read_items
+from deep_tracking_ros.ros import interfaces
+from deep_tracking_ros.ros.bags import IMAGE, BagWriter, ResultWriter, read_items
+from deep_tracking_ros.ros.images import fill_image
+from deep_tracking_ros.ros.messages import set_stamp, to_message
 from deep_tracking_ros.types import Detection, Detections, TrackedBoxes
 
 
@@ -46,3 +50,27 @@ def test_what_cannot_be_is_said(bag, tmp_path):
         process(bag, "--pipeline", "multi_object_tracker", "--topic", "/other")
     with pytest.raises(DataError, match="no topic is of type deep_tracking_ros/msg/TrackedBoxArray"):
         list(read_items(bag, TrackedBoxes))
+
+
+def test_images_beside_the_detections_take_the_cameras_motion_out(tmp_path):
+    """The camera turns by 60 px at once: only with the images of the bag it is seen that the object stood still."""
+    noise = np.random.default_rng(0).integers(0, 255, (18, 24, 3), np.uint8)
+    picture = cv2.resize(noise, (960, 720), interpolation=cv2.INTER_CUBIC)
+    bag = tmp_path / "drive.mcap"
+    with BagWriter(bag) as writer:
+        for k, shift in enumerate([0, 0, 0, 60]):
+            stamp = 10**9 + k * 40_000_000
+            image = fill_image(interfaces.make(IMAGE), np.roll(picture, shift, 1))
+            set_stamp(image.header.stamp, stamp)
+            image.header.frame_id = "camera"
+            writer.write_message("/camera/image", image, stamp)
+            box = np.array([380 + shift, 10, 420 + shift, 90], np.float32)
+            found = to_message(Detections(stamp, "camera", (Detection(box, 0.9, "person"),)), interfaces.make)
+            writer.write_message("/detections", found, stamp + 1)
+    ids = {}
+    for value in ("true", "false"):
+        out = tmp_path / f"{value}.mcap"
+        arguments = ("--pipeline", "multi_object_tracker", "--set", f"camera_motion={value}", "--out", out)
+        assert process(bag, *arguments).exit_code == 0
+        ids[value] = [box.id for box in list(read_items(out, TrackedBoxes))[-1].boxes]
+    assert ids == {"true": [1], "false": [1, 2]}
