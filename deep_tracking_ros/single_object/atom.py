@@ -37,7 +37,6 @@ from deep_tracking_ros.single_object.parts.siamese_tracker import (
     backbone_network,
     batched,
     keep,
-    kept_features,
     run,
     siamese_networks,
 )
@@ -91,21 +90,24 @@ def networks(model: Model) -> tuple[Network, ...]:
         load_part(whole, model, "head.")
         return Overlap(whole["head"]).eval()  # type: ignore[arg-type]
 
-    maps = {"fine": (p.channels, 2 * p.cells, 2 * p.cells), "coarse": (p.channels, p.cells, p.cells)}
-    template, search = siamese_networks(
+    def maps(cells: int) -> dict[str, tuple[int, ...]]:
+        return {"fine": (p.channels, 2 * cells, 2 * cells), "coarse": (p.channels, cells, cells)}
+
+    pair = siamese_networks(
         "atom", model, p, head,
-        {f"by_{name}": (p.channels,) for name in NAMES}, {**maps, "late": (CHANNELS, p.cells, p.cells)},
+        {f"by_{name}": (p.channels,) for name in NAMES},
+        lambda cells: {**maps(cells), "late": (CHANNELS, cells, cells)},
         sized=(True, False),
     )  # fmt: skip
     boxes = TensorSpec("boxes", (-1, -1, 4), np.float32, (1, 1, 4), (4, 10, 4), (16, 64, 4))
     climb = Network(
         "atom/overlap",
-        (*(batched(name, shape) for name, shape in maps.items()), boxes),
+        (*(batched(name, shape) for name, shape in maps(p.cells).items()), boxes),
         (TensorSpec("iou", (-1, -1)), TensorSpec("gradient", (-1, -1, 4))),
         model.digest,
         overlap,
     )
-    return template, search, climb, backbone_network("atom", model, p.search)
+    return *pair, climb, backbone_network("atom", model, p.search)
 
 
 class AtomTracker(SiameseTracker):
@@ -119,7 +121,7 @@ class AtomTracker(SiameseTracker):
         super().__init__(model, make)
         s = self.settings
         self.online = OnlineTargets(
-            lambda crops: run(self.engines[3], crops=crops)["late"],
+            lambda crops: run(self.by_name["features"], crops=crops)["late"],
             self.parameters.search,
             quick_classifier(s.update_every),
             PeakSettings(not_found=s.not_found),
@@ -132,7 +134,7 @@ class AtomTracker(SiameseTracker):
 
     def learn(self, image: NDArray[np.uint8], boxes: FloatArray) -> list[Target]:
         states = xyxy_to_cxcywh(boxes)
-        classifiers = self.online.start(image, states, self.search_windows(states)[1])
+        classifiers = self.online.start(image, states, self.search_windows(states, self.parameters.search)[1])
         plain = [cast(SiameseTarget, target) for target in super().learn(image, boxes)]
         return [AtomTarget(t.box, t.size, t.features, c) for t, c in zip(plain, classifiers, strict=True)]
 
@@ -142,8 +144,8 @@ class AtomTracker(SiameseTracker):
         ours = [cast(AtomTarget, target) for target in targets]
         side = self.parameters.search
         last = xyxy_to_cxcywh(np.stack([target.box for target in ours]))
-        centres, sides = self.search_windows(last)
-        maps = run(self.engines[1], crops=crop(image, centres, sides, side), **kept_features(ours))
+        centres, sides = self.search_windows(last, side)
+        maps = self.search(ours, crop(image, centres, sides, side))
 
         classifiers = [target.classifier for target in ours]
         scores = self.online.score(classifiers, maps["late"])
@@ -179,7 +181,7 @@ class AtomTracker(SiameseTracker):
         value: list[FloatArray] = []
         for i in range(0, len(boxes), 16):
             part = {name: array[i : i + 16] for name, array in maps.items()}
-            climbed, iou = refine(by_engine(self.engines[2], **part), starts[i : i + 16], settings)
+            climbed, iou = refine(by_engine(self.by_name["overlap"], **part), starts[i : i + 16], settings)
             mean, mean_iou = mean_of_best(climbed, iou, s.best)
             best.append(mean)
             value.append(mean_iou)

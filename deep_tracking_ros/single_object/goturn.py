@@ -52,7 +52,7 @@ class GoturnSettings(SelectionSettings):
     hold: float = parameter(-2.0, "Trust, a logit, below which the last crop is kept.", minimum=-100, maximum=100)
 
 
-def networks(model: Model) -> tuple[Network, Network]:
+def networks(model: Model) -> tuple[Network, ...]:
     """Raises `ModelError` where the parameters in the card make no network."""
     p = model.card.settings(GoturnParameters, "parameters")
 
@@ -63,7 +63,13 @@ def networks(model: Model) -> tuple[Network, Network]:
 
     cells = p.template // STRIDE
     return siamese_networks(
-        "goturn", model, p, head, {"previous": (p.channels, cells, cells)}, {"box": (4,), "trust": ()}, (False, True)
+        "goturn",
+        model,
+        p,
+        head,
+        {"previous": (p.channels, cells, cells)},
+        lambda _: {"box": (4,), "trust": ()},
+        (False, True),
     )
 
 
@@ -86,7 +92,7 @@ class GoturnTracker(SiameseTracker):
         last = xyxy_to_cxcywh(np.stack([target.box for target in ours]))
         crops, scale = self.template_crops(image, last)
         sizes = np.asarray(last[:, 2:] * scale, np.float32)
-        found = run(self.engines[1], crops=crops, sizes=sizes, **kept_features(ours))
+        found = run(self.by_name["search"], crops=crops, sizes=sizes, **kept_features(ours))
         side = context_side(cxcywh_to_xyxy(last), CONTEXT)
         boxes = crop_to_image(found["box"], last[:, :2], side, self.parameters.template)
         trust = found["trust"]

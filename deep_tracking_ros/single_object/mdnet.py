@@ -82,14 +82,28 @@ def networks(model: Model) -> tuple[Network, Network]:
     return backbone_network("mdnet", model, p.search), pooling
 
 
+def trained_layers(model: Model, parameters: SiameseParameters) -> tuple[Any, ...]:
+    """fc4 and fc5 of a model with their biases, weights as (inputs, outputs).
+
+    Raises `ModelError` naming the weights that do not fit.
+    """
+    from torch import nn
+
+    from deep_tracking_ros.single_object.mdnet_network import MDNetHead
+    from deep_tracking_ros.single_object.parts.weights import load_part
+
+    head = MDNetHead(parameters.channels, parameters.template)
+    load_part(nn.ModuleDict({"head": head}), model, "head.")
+    # torch keeps a linear layer's weights as (outputs, inputs)
+    return tuple(part.detach().t().contiguous() for part in head.parameters())
+
+
 class MDNetTracker(SingleObjectTracker):
     """Follows targets by the networks of `networks` and three small layers for each target."""
 
     reach = 0.6
 
     def __init__(self, model: Model, make: Callable[[Network], Engine]) -> None:
-        import torch
-
         from deep_tracking_ros.single_object.parts.mdnet_classifier import MDNetSettings
 
         self.card = model.card
@@ -100,13 +114,7 @@ class MDNetTracker(SingleObjectTracker):
         self.learning = MDNetSettings(
             hidden=self.parameters.channels, start_steps=s.start_steps, steps=s.steps, update_every=s.update_every
         )
-        state = model.state()
-        # torch keeps a linear layer's weights as (outputs, inputs)
-        self.trained = tuple(
-            torch.as_tensor(np.ascontiguousarray(state[f"head.layers.{layer}.{part}"].T))
-            for layer in (0, 2)
-            for part in ("weight", "bias")
-        )
+        self.trained = trained_layers(model, self.parameters)
 
     def start(self, image: NDArray[np.uint8], boxes: ArrayLike) -> list[Target]:
         from deep_tracking_ros.single_object.parts import mdnet_classifier
@@ -119,7 +127,7 @@ class MDNetTracker(SingleObjectTracker):
         centres, sides = self._windows(array)
         late = self._features(image, centres, sides)
         here = image_to_crop(array, centres, sides, self.parameters.search)
-        on, off = self._examples(late, here, 64, 256, 0, negative=0.5)
+        on, off = self._examples(late, here, 64, 256, [0] * len(here), negative=0.5)
         states = mdnet_classifier.start(on, off, self.learning, self.trained)
         regressions = self._regressions(late, here)
         return [MDNetTarget(*one) for one in zip(inside, states, regressions, strict=True)]
@@ -156,13 +164,15 @@ class MDNetTracker(SingleObjectTracker):
         )
         # A target that was not found stays where it was; candidates far off would only lead it astray.
         boxes = np.where((raw > 0)[:, None], boxes, here).astype(np.float32)
-        on, off = self._examples(late, boxes, 32, 96, ours[0].age + 1, negative=0.3)
-        states = mdnet_classifier.update([t.state for t in ours], raw.tolist(), on, off, self.learning)
+        # What is not finite is learnt from as little as a target that was not found.
+        sure = np.where(np.isfinite(raw), raw, np.float32(-1))
+        on, off = self._examples(late, boxes, 32, 96, [target.age + 1 for target in ours], negative=0.3, of=sure > 0)
+        states = mdnet_classifier.update([target.state for target in ours], sure.tolist(), on, off, self.learning)
         scores = np.where(np.isfinite(raw), self.calibration(raw), np.float32(np.nan)).astype(np.float32)
-        kept, sure = keep(image, ours, crop_to_image(boxes, centres, sides, side), scores)
+        kept, scores = keep(image, ours, crop_to_image(boxes, centres, sides, side), scores)
         for target, box, state in zip(ours, kept, states, strict=True):
             target.box, target.state, target.age = box, state, target.age + 1
-        return [Estimate(box, float(score)) for box, score in zip(kept, sure, strict=True)]
+        return [Estimate(box, float(score)) for box, score in zip(kept, scores, strict=True)]
 
     def _windows(self, boxes: FloatArray) -> tuple[FloatArray, FloatArray]:
         return context_window(xyxy_to_cxcywh(boxes), self.parameters.search / self.parameters.template)
@@ -184,38 +194,54 @@ class MDNetTracker(SingleObjectTracker):
             return np.asarray(mdnet_classifier.score(layers, torch.from_numpy(pooled)).numpy(), np.float32)
 
     def _examples(
-        self, late: FloatArray, boxes: FloatArray, positives: int, negatives: int, seed: int, negative: float
+        self,
+        late: FloatArray,
+        boxes: FloatArray,
+        positives: int,
+        negatives: int,
+        seeds: Sequence[int],
+        negative: float,
+        of: NDArray[np.bool_] | None = None,
     ) -> tuple[list[Any], list[Any]]:
-        """Features of boxes on (IoU 0.7 and more) and off (``negative`` and less) each target, as tensors."""
+        """Features of boxes on (IoU 0.7 and more) and off (``negative`` and less) each target, as tensors.
+
+        None (0, D) for targets that are not among those ``of`` which they are asked.
+        """
         import torch
 
         side = self.parameters.search
-        on, off = [], []
-        for box in boxes:
-            rng = np.random.default_rng(seed)
-            on.append(sampling.draw_with_overlap(box, positives, rng, sampling.POSITIVES, (0.7, 1.0), side, side))
-            off.append(sampling.draw_with_overlap(box, negatives, rng, sampling.NEGATIVES, (0.0, negative), side, side))
-        most = max(len(a) + len(b) for a, b in zip(on, off, strict=True))
-        # all in one call: short ones are filled up with the target's own box, whose features are then left out
-        filled = np.stack(
-            [
-                np.concatenate([a, b, np.repeat(box[None], most - len(a) - len(b), 0)])
-                for a, b, box in zip(on, off, boxes, strict=True)
-            ]
-        )
-        pooled = torch.from_numpy(self._pool(late, filled))
-        split = [(len(a), len(a) + len(b)) for a, b in zip(on, off, strict=True)]
-        return (
-            [x[:end] for x, (end, _) in zip(pooled, split, strict=True)],
-            [x[end:last] for x, (end, last) in zip(pooled, split, strict=True)],
-        )
+        asked = np.arange(len(boxes)) if of is None else np.flatnonzero(of)
+        on, off = ([torch.empty(0, CHANNELS * BINS**2)] * len(boxes) for _ in range(2))
+        if not len(asked):
+            return on, off
+        drawn = []
+        for t in asked:
+            box, rng = boxes[t], np.random.default_rng(seeds[t])
+            # the box itself is the first: of narrow ones there are few others that overlap them so much
+            near = sampling.draw_with_overlap(box, positives - 1, rng, sampling.POSITIVES, (0.7, 1.0), side, side)
+            far = sampling.draw_with_overlap(box, negatives, rng, sampling.NEGATIVES, (0.0, negative), side, side)
+            drawn.append((np.concatenate([box[None], near]), far))
+        pooled = self._pool_ragged(late[asked], [np.concatenate(pair) for pair in drawn])
+        for t, (near, _), features in zip(asked, drawn, pooled, strict=True):
+            described = torch.from_numpy(features)
+            on[t], off[t] = described[: len(near)], described[len(near) :]
+        return on, off
 
     def _regressions(self, late: FloatArray, boxes: FloatArray) -> list[BoxRegression]:
         """Box regression of each target, learnt in the first image only (MDNet, section 4.3)."""
-        side, made = self.parameters.search, []
-        for features, box in zip(late, boxes, strict=True):
+        side = self.parameters.search
+        drawn = []
+        for box in boxes:
             rng = np.random.default_rng(1)
-            drawn = sampling.draw_with_overlap(box, 200, rng, sampling.REGRESSION, (0.6, 1.0), side, side)
-            pooled = self._pool(features[None], drawn[None])[0]
-            made.append(BoxRegression.fit(pooled, drawn, box, self.settings.regression_penalty))
-        return made
+            around = sampling.draw_with_overlap(box, 199, rng, sampling.REGRESSION, (0.6, 1.0), side, side)
+            drawn.append(np.concatenate([box[None], around]))
+        return [
+            BoxRegression.fit(features, some, box, self.settings.regression_penalty)
+            for features, some, box in zip(self._pool_ragged(late, drawn), drawn, boxes, strict=True)
+        ]
+
+    def _pool_ragged(self, late: FloatArray, boxes: Sequence[FloatArray]) -> list[FloatArray]:
+        """Features (n, D) of the boxes (n, 4) of each target, in one call: short ones are filled up."""
+        most = max(map(len, boxes))
+        filled = np.stack([np.concatenate([some, np.repeat(some[:1], most - len(some), 0)]) for some in boxes])
+        return [features[: len(some)] for features, some in zip(self._pool(late, filled), boxes, strict=True)]

@@ -33,6 +33,7 @@ class RefinedTracker(SingleObjectTracker):
         self.first, self.second = first, second
         self.card = replace(first.card, name=f"{first.card.name}+{second.card.name}")
         self.engines = (*first.engines, *second.engines)
+        self.smallest, self.reach = max(first.smallest, second.smallest), first.reach
 
     def start(self, image: NDArray[np.uint8], boxes: ArrayLike) -> list[Target]:
         found = self.first.start(image, boxes)

@@ -73,8 +73,8 @@ def make_tracker(
     that is swapped in later. A model without that file is not tried, and ``log`` says so.
 
     Args:
-        model: name of a model, path of its folder, or the model itself; ``FIRST+SECOND`` is the first one's tracker with
-            the second's masks after it (`refined`), the second being a SiamMask.
+        model: name of a model, path of its folder, or the model itself; ``FIRST+SECOND`` is the first one's tracker
+            with the second's masks after it (`refined`), the second being a SiamMask.
         backend: 'auto', 'tensorrt', 'onnxruntime' or 'torch'.
         precision: 'fp32', 'fp16' or 'bf16'.
         threads: CPU threads of the engines, 0 = their own choice; with torch those of the whole process.

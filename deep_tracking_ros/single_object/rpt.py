@@ -77,11 +77,13 @@ def networks(model: Model) -> tuple[Network, ...]:
 
         return RPTHead(p.channels, p.template, p.deformable)
 
-    cells, kernels = (p.cells, p.cells), (p.template // STRIDE) ** 2
     pair = siamese_networks(
         "rpt", model, p, head,
-        {"kernels": (kernels, p.channels), "mean": (p.channels, 1, 1)},
-        {"logits": cells, "quality": cells, "points": (2 * POINTS, *cells), "late": (CHANNELS, *cells)},
+        {"kernels": ((p.template // STRIDE) ** 2, p.channels), "mean": (p.channels, 1, 1)},
+        lambda cells: {
+            "logits": (cells, cells), "quality": (cells, cells), "points": (2 * POINTS, cells, cells),
+            "late": (CHANNELS, cells, cells),
+        },
     )  # fmt: skip
     return *pair, backbone_network("rpt", model, p.search)
 
@@ -99,7 +101,7 @@ class RPTTracker(SiameseTracker):
         self.online: OnlineTargets | None = None
         if self.settings.online > 0:
             self.online = OnlineTargets(
-                lambda crops: run(self.engines[2], crops=crops)["late"],
+                lambda crops: run(self.by_name["features"], crops=crops)["late"],
                 self.parameters.search,
                 quick_classifier(self.settings.update_every),
                 PeakSettings(),
@@ -110,7 +112,7 @@ class RPTTracker(SiameseTracker):
         if self.online is None:
             return plain
         states = xyxy_to_cxcywh(boxes)
-        classifiers = self.online.start(image, states, self.search_windows(states)[1])
+        classifiers = self.online.start(image, states, self.search_windows(states, self.parameters.search)[1])
         known = [cast(SiameseTarget, target) for target in plain]
         return [RPTTarget(t.box, t.size, t.features, c) for t, c in zip(known, classifiers, strict=True)]
 
@@ -136,12 +138,9 @@ class RPTTracker(SiameseTracker):
         estimates = super().take(image, targets, chosen, outputs)
         if self.online is not None:
             self._learn(cast("Sequence[RPTTarget]", targets), chosen, outputs)
-        size = self.parameters.search
         points = at_cell(pairs(outputs["points"]), chosen.cell)  # (N, 9, 2) crop px
-        return [
-            replace(estimate, contour=by_angle(crop_to_image(points[i], chosen.centres[i], chosen.sides[i], size)))
-            for i, estimate in enumerate(estimates)
-        ]  # fmt: skip
+        placed = crop_to_image(points, chosen.centres[:, None], chosen.sides[:, None], chosen.side)
+        return [replace(one, contour=by_angle(points)) for one, points in zip(estimates, placed, strict=True)]
 
     def _scores(self, outputs: Mapping[str, FloatArray], targets: Sequence[RPTTarget]) -> FloatArray:
         assert self.online is not None
@@ -151,7 +150,7 @@ class RPTTracker(SiameseTracker):
         """Classifiers learn from the images in which the network and they themselves agree on where the target is."""
         assert self.online is not None
         boxes = np.stack([target.box for target in targets])
-        states = xyxy_to_cxcywh(image_to_crop(boxes, chosen.centres, chosen.sides, self.parameters.search))
+        states = xyxy_to_cxcywh(image_to_crop(boxes, chosen.centres, chosen.sides, chosen.side))
         found = self.online.localise(self._scores(outputs, targets), states[:, 2:])
         presence = sigmoid(at_cell(outputs["logits"], chosen.cell))
         agreed = [

@@ -30,8 +30,6 @@ from deep_tracking_ros.single_object.parts.siamese_tracker import (
     SiameseTarget,
     SiameseTracker,
     keep,
-    kept_features,
-    run,
     siamese_networks,
     sigmoid,
 )
@@ -52,7 +50,7 @@ class SiamMaskSettings(SelectionSettings):
     agreement: float = parameter(0.5, "Least IoU of the mask's box and the regressed one.", minimum=0, maximum=1)
 
 
-def networks(model: Model) -> tuple[Network, Network]:
+def networks(model: Model) -> tuple[Network, ...]:
     """Raises `ModelError` where the parameters in the card make no network."""
     p = model.card.settings(SiameseParameters, "parameters")
 
@@ -61,11 +59,13 @@ def networks(model: Model) -> tuple[Network, Network]:
 
         return SiamMaskHead(p.channels, p.template)
 
-    side = p.search // FINE
     return siamese_networks(
         "siammask", model, p, head,
         {"kernels": ((p.template // STRIDE) ** 2, p.channels), "mean": (p.channels, 1, 1)},
-        {"logits": (p.cells, p.cells), "boxes": (4, p.cells, p.cells), "mask": (side, side)},
+        lambda cells: {
+            "logits": (cells, cells), "boxes": (4, cells, cells),
+            "mask": (cells * STRIDE // FINE, cells * STRIDE // FINE),
+        },
     )  # fmt: skip
 
 
@@ -77,7 +77,7 @@ class SiamMaskTracker(SiameseTracker):
     networks = staticmethod(networks)
 
     def offers(self, outputs: Mapping[str, FloatArray], targets: Sequence[Any]) -> Offers:
-        logits = outputs["logits"].reshape(-1, 1, self.parameters.cells**2)
+        logits = outputs["logits"].reshape(len(outputs["logits"]), 1, -1)
         return Offers(sigmoid(logits), outputs["boxes"].reshape(-1, 4, *logits.shape[1:]), logits)
 
     def take(
@@ -90,7 +90,7 @@ class SiamMaskTracker(SiameseTracker):
         if self.settings.zoom > 1:
             boxes, masks = self.segment(image, targets, chosen.boxes)
         else:
-            boxes, masks = self._masks(image, chosen.boxes, outputs["mask"], chosen.centres, chosen.sides)
+            boxes, masks = self._masks(image, chosen.boxes, outputs["mask"], chosen.centres, chosen.sides, chosen.side)
         share = np.float32(self.settings.box_from_mask)
         estimates = super().take(
             image, targets, replace(chosen, boxes=chosen.boxes + share * (boxes - chosen.boxes)), {}
@@ -111,19 +111,24 @@ class SiamMaskTracker(SiameseTracker):
             The masks' boxes (N, 4), those given where a mask does not agree, and the masks, None there.
         """
         around, _ = keep(image, targets, boxes, np.zeros(len(boxes), np.float32))
-        centres, sides = self.search_windows(xyxy_to_cxcywh(around), self.settings.zoom)
-        crops = crop(image, centres, sides, self.parameters.search)
-        sizes = np.stack([target.size for target in targets])
-        found = run(self.engines[1], crops=crops, sizes=sizes, **kept_features(targets))
-        return self._masks(image, around, found["mask"], centres, sides)
+        side = self.parameters.search
+        centres, sides = self.search_windows(xyxy_to_cxcywh(around), side, self.settings.zoom)
+        found = self.search(targets, crop(image, centres, sides, side))
+        return self._masks(image, around, found["mask"], centres, sides, side)
 
     def _masks(
-        self, image: NDArray[np.uint8], boxes: FloatArray, logits: FloatArray, centres: FloatArray, sides: FloatArray
+        self,
+        image: NDArray[np.uint8],
+        boxes: FloatArray,
+        logits: FloatArray,
+        centres: FloatArray,
+        sides: FloatArray,
+        crop_side: int,
     ) -> tuple[FloatArray, list[Mask | None]]:
         level = float(np.log(self.settings.mask_threshold + 1e-6) - np.log(1 - self.settings.mask_threshold + 1e-6))
         refined, masks = boxes.copy(), cast("list[Mask | None]", [])
         for i, box in enumerate(boxes):
-            mask = part_on_box(logits[i] - level, box, centres[i], sides[i], self.parameters.search, image.shape[:2])
+            mask = part_on_box(logits[i] - level, box, centres[i], sides[i], crop_side, image.shape[:2])
             own = None if mask is None else mask_box(mask)
             agrees = own is not None and bool(iou(own, box) >= self.settings.agreement)
             masks.append(mask if agrees else None)

@@ -24,7 +24,7 @@ ANCHORS = 5
 KERNEL = 4
 
 
-def networks(model: Model) -> tuple[Network, Network]:
+def networks(model: Model) -> tuple[Network, ...]:
     """Raises `ModelError` where the parameters in the card make no network."""
     p = model.card.settings(SiameseParameters, "parameters")
 
@@ -37,7 +37,7 @@ def networks(model: Model) -> tuple[Network, Network]:
     return siamese_networks(
         "siamrpn", model, p, head,
         {"classify": kernel, "regress": kernel},
-        {"logits": (ANCHORS, p.cells, p.cells), "boxes": (4, ANCHORS, p.cells, p.cells)},
+        lambda cells: {"logits": (ANCHORS, cells, cells), "boxes": (4, ANCHORS, cells, cells)},
         sized=(True, False),  # anchors are the prior, not the target's size
     )  # fmt: skip
 
@@ -48,5 +48,5 @@ class SiamRPNTracker(SiameseTracker):
     networks = staticmethod(networks)
 
     def offers(self, outputs: Mapping[str, FloatArray], targets: Sequence[Any]) -> Offers:
-        logits = outputs["logits"].reshape(-1, ANCHORS, self.parameters.cells**2)
+        logits = outputs["logits"].reshape(len(outputs["logits"]), ANCHORS, -1)
         return Offers(sigmoid(logits), outputs["boxes"].reshape(-1, 4, *logits.shape[1:]), logits)

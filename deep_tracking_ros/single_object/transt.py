@@ -13,7 +13,7 @@ from typing import Any
 from deep_tracking_ros.errors import ModelError
 from deep_tracking_ros.inference.engine import Network
 from deep_tracking_ros.models.store import Model
-from deep_tracking_ros.parameters import REQUIRED, parameter
+from deep_tracking_ros.parameters import parameter
 from deep_tracking_ros.single_object.parts.siamese_tracker import (
     STRIDE,
     Offers,
@@ -29,8 +29,8 @@ from deep_tracking_ros.types import FloatArray
 class TransTParameters(SiameseParameters):
     """What the network is made from: ``parameters`` of the card."""
 
-    layers: int = parameter(REQUIRED, "Fusion layers.", minimum=1, maximum=24)
-    heads: int = parameter(REQUIRED, "Heads of each attention.", minimum=1, maximum=64)
+    layers: int = parameter(2, "Fusion layers.", minimum=1, maximum=24)
+    heads: int = parameter(4, "Heads of each attention.", minimum=1, maximum=64)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -38,7 +38,7 @@ class TransTParameters(SiameseParameters):
             raise ModelError(f"channels is {self.channels}, it must be a multiple of 4 times heads, {4 * self.heads}")
 
 
-def networks(model: Model) -> tuple[Network, Network]:
+def networks(model: Model) -> tuple[Network, ...]:
     """Raises `ModelError` where the parameters in the card make no network."""
     p = model.card.settings(TransTParameters, "parameters")
 
@@ -50,7 +50,7 @@ def networks(model: Model) -> tuple[Network, Network]:
     return siamese_networks(
         "transt", model, p, head,
         {"tokens": ((p.template // STRIDE) ** 2, p.channels)},
-        {"logits": (p.cells, p.cells), "boxes": (4, p.cells, p.cells)},
+        lambda cells: {"logits": (cells, cells), "boxes": (4, cells, cells)},
     )  # fmt: skip
 
 
@@ -61,5 +61,5 @@ class TransTTracker(SiameseTracker):
     networks = staticmethod(networks)
 
     def offers(self, outputs: Mapping[str, FloatArray], targets: Sequence[Any]) -> Offers:
-        logits = outputs["logits"].reshape(-1, 1, self.parameters.cells**2)
+        logits = outputs["logits"].reshape(len(outputs["logits"]), 1, -1)
         return Offers(sigmoid(logits), outputs["boxes"].reshape(-1, 4, *logits.shape[1:]), logits)

@@ -57,11 +57,11 @@ class LoopSettings:
     workers: int = 1  # producer processes; 0 = samples are made in the trainer, for tests
     seed: int = 0
     device: str = "cpu"
-    ring: int = 8000  # samples kept
+    ring: int = 6000  # samples kept
     fill: int = 512  # samples wanted before the first step
-    reuse: float = 8.0  # how often a sample may be drawn on average
+    reuse: float = 4.0  # how often a sample may be drawn on average
     weight_decay: float = 1e-4
-    average: float = 0.998  # decay of the moving average of the weights, which is the result
+    average: float = 0.999  # decay of the moving average of the weights, which is the result
     clip: float = 5.0  # largest norm of the gradient
     log_every: int = 10
     checkpoint_every: int = 25

@@ -83,8 +83,8 @@ class SiameseTask:
             )
         if "siammask" in self.heads and self.cache_features:
             raise InvalidRequestError(
-                "siammask needs features of stride 4, which are not kept where the backbone is tuned on a CPU: train it "
-                "on the --backbone of a model, or on a GPU"
+                "siammask needs features of stride 4, which are not kept where the backbone is tuned on a CPU: "
+                "train it on the --backbone of a model, or on a GPU"
             )
 
     @property

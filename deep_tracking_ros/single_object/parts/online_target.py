@@ -6,7 +6,9 @@ that gives features runs in an engine; the classifier itself (`online_classifier
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -71,7 +73,6 @@ class OnlineTargets:
     ) -> None:
         """Args: features: crops (N, S, S, 3) to (N, C, S / 16, S / 16). side: of the crops, px."""
         self.features, self.side, self.settings, self.peaks = features, side, settings, peaks
-        self.started = 0
 
     def start(self, image: NDArray[np.uint8], states: FloatArray, sides: FloatArray) -> list[ClassifierState]:
         """Learn targets (T, 4) cxcywh px from crops of the first image that show ``sides`` (T, 2) px."""
@@ -84,10 +85,13 @@ class OnlineTargets:
         sizes = states[:, 2:] * (self.side / sides) / STRIDE
         made = online_classifier.start(
             torch.from_numpy(late), torch.from_numpy(centres), torch.from_numpy(sizes.astype(np.float32)),
-            self.settings, self.started,
+            self.settings,
         )  # fmt: skip
-        self.started += len(made)
-        return made
+        # Updates are spread over images by where targets are, not by which came first: one does not know of others.
+        return [
+            replace(one, phase=zlib.crc32(state.tobytes()) % self.settings.update_every)
+            for one, state in zip(made, states, strict=True)
+        ]
 
     def score(self, states: Sequence[ClassifierState], late: FloatArray) -> FloatArray:
         """Scores (T, H', W') of features (T, C, H, W); `at_cells` says what they are at the features' own cells."""
@@ -96,7 +100,10 @@ class OnlineTargets:
         from deep_tracking_ros.single_object.parts import online_classifier
 
         with torch.no_grad():
-            return online_classifier.score(states, torch.from_numpy(late), self.settings).numpy()
+            full, first = self._full(late)
+            scores = online_classifier.score(states, torch.from_numpy(full), self.settings).numpy()
+        count = late.shape[2] + 1 - self.settings.kernel % 2
+        return np.asarray(scores[:, first : first + count, first : first + count], np.float32)
 
     def localise(self, scores: FloatArray, sizes: FloatArray) -> list[Localisation]:
         """Judge peaks; targets are expected in the middle and have ``sizes`` (T, 2) in crop px. Places in crop px."""
@@ -119,11 +126,22 @@ class OnlineTargets:
 
         from deep_tracking_ros.single_object.parts import online_classifier
 
-        centres = np.ascontiguousarray(self.to_cells(boxes[:, :2]), np.float32)
+        full, first = self._full(late)
+        centres = np.ascontiguousarray(self.to_cells(boxes[:, :2]) + np.float32(first), np.float32)
         return online_classifier.update(
-            states, torch.from_numpy(late), found, torch.from_numpy(centres),
+            states, torch.from_numpy(full), found, torch.from_numpy(centres),
             torch.from_numpy((boxes[:, 2:] / STRIDE).astype(np.float32)), self.settings,
         )  # fmt: skip
+
+    def _full(self, late: FloatArray) -> tuple[FloatArray, int]:
+        """Features of near crops in the middle of a map of the usual size, and the cell at which theirs begin."""
+        missing = self.side // STRIDE - late.shape[2]
+        if not missing:
+            return late, 0
+        before = missing // 2
+        # the outermost cells are repeated: zeros would change the features' mean square
+        pad = (before, missing - before)
+        return np.pad(late, ((0, 0), (0, 0), pad, pad), mode="edge"), before
 
     def at_cells(self, scores: FloatArray) -> FloatArray:
         """(T, H, W) scores at the cells of the features: an even kernel looks at places between them."""

@@ -31,6 +31,8 @@ STRIDE = 16
 """Crop pixels per cell."""
 CHANNELS = 112
 """Of the backbone's late features."""
+MANY = 4
+"""Targets from which on the near search crops are used, where a model has some."""
 CONTEXT = 0.5
 """Share of width plus height shown around the target in the template crop."""
 
@@ -42,6 +44,9 @@ class SiameseParameters:
     channels: int = parameter(REQUIRED, "Channels of the head.", minimum=1, maximum=4096)
     template: int = parameter(REQUIRED, "Side of the template crop.", unit="px", minimum=2 * STRIDE, maximum=1024)
     search: int = parameter(REQUIRED, "Side of the search crop.", unit="px", minimum=2 * STRIDE, maximum=2048)
+    near: int = parameter(
+        0, "Side of the search crop while many targets are followed; 0 = the same.", unit="px", minimum=0, maximum=2048
+    )
 
     def __post_init__(self) -> None:
         if self.template % STRIDE or self.search % STRIDE or self.search < self.template:
@@ -49,11 +54,20 @@ class SiameseParameters:
                 f"template {self.template} and search {self.search} must be multiples of {STRIDE}, "
                 "search not smaller than template"
             )
+        if self.near and (self.near % STRIDE or not self.template <= self.near <= self.search):
+            raise ModelError(
+                f"near is {self.near}, it must be 0 or a multiple of {STRIDE} from template, {self.template}, to "
+                f"search, {self.search}"
+            )
 
     @property
     def cells(self) -> int:
         """Rows and columns of the maps."""
         return self.search // STRIDE
+
+    def side(self, targets: int, many: int) -> int:
+        """Side of the search crops of so many targets, px; from ``many`` on they are the near ones."""
+        return self.near if self.near and targets >= many else self.search
 
 
 def batched(name: str, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> TensorSpec:
@@ -67,10 +81,10 @@ def siamese_networks(
     parameters: SiameseParameters,
     head: Callable[[], Any],
     template: Mapping[str, tuple[int, ...]],
-    outputs: Mapping[str, tuple[int, ...]],
+    outputs: Callable[[int], Mapping[str, tuple[int, ...]]],
     sized: tuple[bool, bool] = (True, True),
-) -> tuple[Network, Network]:
-    """The networks 'NAME/template' and 'NAME/search' of a model, before a backend was chosen.
+) -> tuple[Network, ...]:
+    """The networks 'NAME/template', 'NAME/search' and, where there is one, 'NAME/near' of a model.
 
     Args:
         name: of the architecture.
@@ -78,7 +92,7 @@ def siamese_networks(
         parameters: sides of the crops.
         head: makes the head (`parts.siamese`), without weights.
         template: names and shapes, without the batch, of what is kept of a template.
-        outputs: the same of what a search gives.
+        outputs: the same of what a search gives, by the rows and columns of its maps.
         sized: whether the head's ``template`` and ``search`` look at the target's size; what is not looked at cannot
             be an input of an exported network.
     """
@@ -93,26 +107,29 @@ def siamese_networks(
         whole = nn.ModuleDict({"backbone": Backbone(), "head": head()})
         load_weights(whole, model)
         kind = siamese.TemplateNetwork if part == "template" else siamese.SearchNetwork
-        return kind(whole["backbone"], whole["head"], sized[part == "search"]).eval()  # type: ignore[arg-type]
+        return kind(whole["backbone"], whole["head"], sized[part != "template"]).eval()  # type: ignore[arg-type]
 
     kept = [batched(key, shape) for key, shape in template.items()]
     sizes = tuple((batched("sizes", (2,)),) if looks else () for looks in sized)
-    return (
+    learn = Network(
+        f"{name}/template",
+        (batched("crops", (parameters.template, parameters.template, 3), np.uint8), *sizes[0]),
+        tuple(TensorSpec(spec.name, spec.shape) for spec in kept),
+        model.digest,
+        lambda: module("template"),
+    )
+    sides = {"search": parameters.search} | ({"near": parameters.near} if parameters.near else {})
+    searches = [
         Network(
-            f"{name}/template",
-            (batched("crops", (parameters.template, parameters.template, 3), np.uint8), *sizes[0]),
-            tuple(TensorSpec(spec.name, spec.shape) for spec in kept),
-            model.digest,
-            lambda: module("template"),
-        ),
-        Network(
-            f"{name}/search",
-            (batched("crops", (parameters.search, parameters.search, 3), np.uint8), *sizes[1], *kept),
-            tuple(TensorSpec(key, (-1, *shape)) for key, shape in outputs.items()),
+            f"{name}/{part}",
+            (batched("crops", (side, side, 3), np.uint8), *sizes[1], *kept),
+            tuple(TensorSpec(key, (-1, *shape)) for key, shape in outputs(side // STRIDE).items()),
             model.digest,
             lambda: module("search"),
-        ),
-    )
+        )
+        for part, side in sides.items()
+    ]
+    return learn, *searches
 
 
 def backbone_network(name: str, model: Model, side: int) -> Network:
@@ -161,6 +178,7 @@ class Chosen:
     """The box that was chosen for each of N targets, and where it comes from."""
 
     cell: NDArray[np.intp]  # (N,) number among K x C offers
+    side: int  # of the search crops, px
     centres: FloatArray  # (N, 2) of the search crops, image px
     sides: FloatArray  # (N, 2) of the search crops, image px
     boxes: FloatArray  # (N, 4) xyxy image px, as offered
@@ -180,7 +198,11 @@ class SiameseTracker(SingleObjectTracker):
         self.settings: SelectionSettings = model.card.settings(self.Settings)
         self.calibration = Calibration.from_card(model.card.calibration)
         self.engines = tuple(make(network) for network in self.networks(model))
-        self.window = cosine_window(self.parameters.cells + 2)[1:-1, 1:-1].reshape(1, -1)
+        self.by_name = {engine.network.name.partition("/")[2]: engine for engine in self.engines}
+        self.windows = {
+            side: cosine_window(side // STRIDE + 2)[1:-1, 1:-1].reshape(1, -1)
+            for side in {self.parameters.search, self.parameters.near} - {0}
+        }
 
     @staticmethod
     @abstractmethod
@@ -201,7 +223,7 @@ class SiameseTracker(SingleObjectTracker):
         states = xyxy_to_cxcywh(boxes)
         crops, scale = self.template_crops(image, states)
         sizes = np.asarray(states[:, 2:] * scale, np.float32)
-        features = run(self.engines[0], crops=crops, sizes=sizes)
+        features = run(self.by_name["template"], crops=crops, sizes=sizes)
         return [
             SiameseTarget(box, size, {key: value[i] for key, value in features.items()})
             for i, (box, size) in enumerate(zip(boxes, sizes, strict=True))
@@ -212,12 +234,16 @@ class SiameseTracker(SingleObjectTracker):
             return []
         ours = [cast(SiameseTarget, target) for target in targets]
         last = xyxy_to_cxcywh(np.stack([target.box for target in ours]))
-        centres, sides = self.search_windows(last)
-        crops = crop(image, centres, sides, self.parameters.search)
-        outputs = run(
-            self.engines[1], crops=crops, sizes=np.stack([target.size for target in ours]), **kept_features(ours)
-        )
-        return self.take(image, ours, self.choose(self.offers(outputs, ours), last, centres, sides), outputs)
+        side = self.parameters.side(len(ours), MANY)
+        centres, sides = self.search_windows(last, side)
+        outputs = self.search(ours, crop(image, centres, sides, side))
+        return self.take(image, ours, self.choose(self.offers(outputs, ours), last, centres, sides, side), outputs)
+
+    def search(self, targets: Sequence[SiameseTarget], crops: NDArray[np.uint8]) -> dict[str, FloatArray]:
+        """What the network for search crops (N, S, S, 3) of this side gives for each target."""
+        name = "search" if crops.shape[1] == self.parameters.search else "near"
+        sizes = np.stack([target.size for target in targets])
+        return run(self.by_name[name], crops=crops, sizes=sizes, **kept_features(targets))
 
     def template_crops(self, image: NDArray[np.uint8], states: FloatArray) -> tuple[NDArray[np.uint8], FloatArray]:
         """Template crops of boxes (N, 4) cxcywh px, and their crop px per image px (N, 1)."""
@@ -225,24 +251,24 @@ class SiameseTracker(SingleObjectTracker):
         crops = crop(image, states[:, :2], side, self.parameters.template)
         return crops, np.asarray(self.parameters.template / side, np.float32)[:, None]
 
-    def search_windows(self, states: FloatArray, zoom: float = 1) -> tuple[FloatArray, FloatArray]:
-        """Centres and sides (N, 2) image px of the search crops around boxes (N, 4) cxcywh px.
+    def search_windows(self, states: FloatArray, side: int, zoom: float = 1) -> tuple[FloatArray, FloatArray]:
+        """Centres and sides (N, 2) image px of search crops of ``side`` px around boxes (N, 4) cxcywh px.
 
         With a ``zoom`` other than 1 they show less at a larger scale than the template's.
         """
-        return context_window(states, self.parameters.search / (self.parameters.template * zoom))
+        return context_window(states, side / (self.parameters.template * zoom))
 
-    def choose(self, offers: Offers, last: FloatArray, centres: FloatArray, sides: FloatArray) -> Chosen:
+    def choose(self, offers: Offers, last: FloatArray, centres: FloatArray, sides: FloatArray, side: int) -> Chosen:
         """One offer per target: place by score and cosine window, size slowly; ``last`` is (N, 4) cxcywh image px."""
-        before = last[:, 2:] * (np.float32(self.parameters.search) / sides)
-        window = np.broadcast_to(self.window, offers.presence.shape[1:])
+        before = last[:, 2:] * (np.float32(side) / sides)
+        window = np.broadcast_to(self.windows[side], offers.presence.shape[1:])
         cell, rate = select(offers.presence, offers.boxes, before, window, self.settings)
-        found = xyxy_to_cxcywh(crop_to_image(at_cell(offers.boxes, cell), centres, sides, self.parameters.search))
+        found = xyxy_to_cxcywh(crop_to_image(at_cell(offers.boxes, cell), centres, sides, side))
         # The place is believed at once, the size only slowly.
         found[:, 2:] = last[:, 2:] + rate[:, None] * (found[:, 2:] - last[:, 2:])
         raw = at_cell(offers.confidence, cell)
         scores = np.where(np.isfinite(raw), self.calibration(raw), np.float32(np.nan))
-        return Chosen(cell, centres, sides, cxcywh_to_xyxy(found), np.asarray(scores, np.float32))
+        return Chosen(cell, side, centres, sides, cxcywh_to_xyxy(found), np.asarray(scores, np.float32))
 
     def take(
         self,
