@@ -40,3 +40,14 @@ def test_boxes_are_mapped_by_the_window_that_was_cut():
     box = np.array([[100.2, 60.7, 140.9, 99.1]])
     windows = whole_windows([[120.6, 79.9]], [[90.4, 90.4]])
     np.testing.assert_allclose(crop_to_image(image_to_crop(box, *windows, 255), *windows, 255), box, atol=1e-3)
+
+
+def test_each_window_has_its_own_colour_outside_of_the_image():
+    image = np.full((40, 60, 3), 200, np.uint8)
+    centres, sides = np.array([[0, 20], [59, 20], [0.3, 20], [30, 20]]), np.array([20, 20, 20.4, 20])
+    colours = np.array([[1, 2, 3], [4, 5, 6], [7, 8, 9], [10, 11, 12]])
+    found = crop(image, centres, sides, 40, border=colours)
+    outside = [found[0, 20, 0], found[1, 20, -1], found[2, 20, 0]]
+    np.testing.assert_array_equal(outside, colours[:3])
+    assert (found[3] == 200).all()  # wholly inside
+    np.testing.assert_array_equal(crop(image, centres[:1], sides[:1], 40)[0, 20, 0], [200, 200, 200])
