@@ -178,7 +178,8 @@ def test_train_siamfc_from_the_command_line(tmp_path, photographs):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--heads", "transt"], "siamfc"),
+        (["--images", ".", "--heads", "yolo"], "together can be trained goturn"),
+        (["--images", ".", "--heads", "siammask"], "--backbone"),
         ([], "nothing to learn from"),
         (["--images", "no/such/folder", "--workers", "0"], "does not exist"),
         (["--images", ".", "--device", "cuda"], "GPU"),
