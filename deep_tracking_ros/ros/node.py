@@ -34,7 +34,13 @@ from deep_tracking_ros.ros.intake import Intake
 from deep_tracking_ros.ros.mailbox import Item, Mailbox
 from deep_tracking_ros.ros.memory import keep_freed_memory
 from deep_tracking_ros.ros.messages import CONVERTERS, failure
-from deep_tracking_ros.ros.parameters import DeclaredParameters, ExchangeParameters, NodeParameters, node_parameters
+from deep_tracking_ros.ros.parameters import (
+    DeclaredParameters,
+    DetectionParameters,
+    NodeParameters,
+    VisionParameters,
+    node_parameters,
+)
 from deep_tracking_ros.ros.results import Results
 from deep_tracking_ros.ros.signals import interruptible
 from deep_tracking_ros.ros.upgrades import Upgrades
@@ -69,7 +75,7 @@ class PipelineNode(LifecycleNode):
         self._declared = DeclaredParameters(self, kind.Parameters, *node_parameters(kind))
         own: NodeParameters = self._declared.read(NodeParameters)
         self._own = own
-        self._exchange = ExchangeParameters()
+        self._converters = CONVERTERS
         self.diagnostics = Diagnostics(self, own.diagnostics_period, self._status, self._warnings)
         self._results: Results | None = None
         self._commands: Commands | None = None
@@ -149,11 +155,10 @@ class PipelineNode(LifecycleNode):
     def _configure(self) -> None:
         self.pipeline = pipeline = self.kind.make(self._declared.read(self.kind.Parameters), self.get_logger().info)
         pipeline.resume(self._memory)
-        if ExchangeParameters in node_parameters(self.kind):
-            self._exchange = self._declared.read(ExchangeParameters)
-        self._results = Results(
-            self, pipeline.outputs, self.diagnostics.measurements, self._exchange.publish_vision_msgs
-        )
+        vision_in = self._read(DetectionParameters).detections_type == "vision_msgs"
+        self._converters = {**CONVERTERS, **DETECTIONS} if vision_in else CONVERTERS
+        vision_out = self._read(VisionParameters).publish_vision_msgs
+        self._results = Results(self, pipeline.outputs, self.diagnostics.measurements, vision_out)
         self._commands = Commands(self, pipeline.commands, self.submit)
         if {SetTarget, RemoveTarget} <= set(pipeline.commands.values()):
             self._goals = Goals(self, self.submit)
@@ -162,6 +167,10 @@ class PipelineNode(LifecycleNode):
             folder = BlackBoxFolder(pipeline.black_box, self.get_fully_qualified_name())
             self._black_box = BlackBoxWriter(folder, logger.info, logger.warning)
         self._upgrades = Upgrades(pipeline.engines, logger.info, logger.warning)
+
+    def _read(self, kind: type) -> Any:
+        """Parameters as they are now; their defaults where this node has none such."""
+        return self._declared.read(kind) if kind in node_parameters(self.kind) else kind()
 
     def _release(self) -> None:
         if self._upgrades is not None:
@@ -188,8 +197,9 @@ class PipelineNode(LifecycleNode):
         self._worker = Thread(target=self._work, args=(mailbox, self.pipeline), name=self.get_name(), daemon=True)
         self._worker.start()
         measurements = self.diagnostics.measurements
-        converters = {**CONVERTERS, **DETECTIONS} if self._exchange.detections_type == "vision_msgs" else CONVERTERS
-        self._intake = Intake(self, self.pipeline, self._own, measurements, self._receive, self._report, converters)
+        self._intake = Intake(
+            self, self.pipeline, self._own, measurements, self._receive, self._report, self._converters
+        )
 
     def _stop(self) -> None:
         if self._intake is not None:

@@ -54,7 +54,7 @@ class NodeParameters:
 
 
 @dataclass(frozen=True)
-class ExchangeParameters:
+class DetectionParameters:
     """Parameters of a node that takes detections from others. Read when the node is configured."""
 
     detections_type: str = parameter(
@@ -62,6 +62,12 @@ class ExchangeParameters:
         "Messages that detections come as: this package's, or those of vision_msgs.",
         choices=("deep_tracking", "vision_msgs"),
     )
+
+
+@dataclass(frozen=True)
+class VisionParameters:
+    """Parameters of a node that takes or gives detections. Read when the node is configured."""
+
     publish_vision_msgs: bool = parameter(
         False, "Publish the results as vision_msgs too, such as boxes at ~/boxes_vision."
     )
@@ -69,8 +75,10 @@ class ExchangeParameters:
 
 def node_parameters(pipeline: type[Pipeline]) -> tuple[type, ...]:
     """The parameter dataclasses of the node around a pipeline, beside the pipeline's own."""
-    takes_detections = not {Detections, Detections3D}.isdisjoint(pipeline.inputs.values())
-    return (NodeParameters, ExchangeParameters) if takes_detections else (NodeParameters,)
+    detections = {Detections, Detections3D}
+    takes = not detections.isdisjoint(pipeline.inputs.values())
+    gives = not detections.isdisjoint(pipeline.outputs.values())
+    return (NodeParameters, *[DetectionParameters] * takes, *[VisionParameters] * (takes or gives))
 
 
 AT_START = ("autostart", "diagnostics_period")
