@@ -1,7 +1,7 @@
 # Targets do their own set-up; what is done already is skipped.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-mot test test-all lint clean
+.PHONY: help setup demo demo-mot demo-lidar test test-all lint clean
 
 # Tests talk on this machine only, in a domain of their own.
 TEST := . scripts/env.sh && ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST ROS_DOMAIN_ID=$${ROS_DOMAIN_ID:-$$(($$$$ % 80 + 10))} \
@@ -18,6 +18,9 @@ demo: setup ## track an object in a sample clip over ROS 2, or in your own: VIDE
 
 demo-mot: setup ## find and follow all that moves in a sample clip; your own: VIDEO=clip.mp4 DETECTOR=model.onnx
 	@.venv/bin/deep-tracking demo --many $(if $(VIDEO),--video "$(VIDEO)") $(if $(DETECTOR),--detector "$(DETECTOR)")
+
+demo-lidar: setup ## find and follow road users in a simulated lidar; your own: DATA=bag, .npz or folder of .bin sweeps
+	@.venv/bin/deep-tracking demo --lidar $(if $(DATA),--data "$(DATA)")
 
 test: ## all tests except the long ones; ARGS= goes to pytest
 	@scripts/setup.sh dev

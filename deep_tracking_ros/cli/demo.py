@@ -29,6 +29,12 @@ def demo(
     detector: str = typer.Option(
         None, help="With --many: path of an ONNX file of a detector; without it, what moves is found."
     ),
+    lidar: bool = typer.Option(
+        False, "--lidar", help="Find and follow objects in a lidar's sweeps, offline, and draw demo_lidar.mp4."
+    ),
+    data: Path = typer.Option(
+        None, help="With --lidar: a bag, an .npz, or a folder of .bin sweeps; without it, a street is simulated."
+    ),
 ) -> None:
     """Play video as a camera over ROS 2, follow a target in it, record and draw what came out.
 
@@ -45,6 +51,11 @@ def demo(
     from deep_tracking_ros.models.store import find_model
     from deep_tracking_ros.ros import demo as job
 
+    if lidar or data:
+        if not lidar or many or detector or video or box:
+            raise InvalidRequestError("--data is for --lidar, which takes no video, box or detector")
+        _lidar(data, out)
+        return
     if many or detector:
         if box or not many:
             raise InvalidRequestError("--many finds its objects by itself: give it without --box; --detector is for it")
@@ -90,6 +101,30 @@ def demo(
     console.print(f"{recording}: images, boxes, diagnostics (Foxglove opens it)\n{picture}: the boxes drawn")
     if not seen.boxes or not seen.replies:
         raise typer.Exit(1)
+
+
+def _lidar(data: Path | None, out: Path) -> None:
+    import numpy as np
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from deep_tracking_ros.ros import demo_lidar as job
+
+    console = Console()
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task("read the sweeps" if data else "simulate a street", total=None)
+        shown, title = job.sweeps_of(data)
+        bar.update(task, description="find, follow and draw", total=1.0)
+        video = out / "demo_lidar.mp4"
+        outcome = job.run(shown, title, video, lambda part: bar.update(task, completed=part))
+    find, follow = np.median(outcome.find), np.median(outcome.follow)
+    console.print(
+        f"{title}: {outcome.sweeps} sweeps of {outcome.points // outcome.sweeps:,} points, "
+        f"{outcome.detections / outcome.sweeps:.1f} proposals a sweep, {len(outcome.ids)} confirmed objects\n"
+        f"processor time a sweep, median: {find:.0f} ms to find, {follow:.1f} ms to follow",
+        highlight=False,
+    )
+    console.print(f"{video}: seen from above", highlight=False)
 
 
 def _many(video: Path | None, detector: str, out: Path, longest: float) -> None:
