@@ -34,7 +34,9 @@ def golden_arrays(model: Model, seed: int = 0) -> dict[str, NDArray[Any]]:
         for spec in network.inputs:
             if spec.name not in known or spec.dtype == np.uint8:
                 shape = tuple(1 if n == -1 else n for n in spec.shape)
-                known[spec.name] = arrays[f"{network.name}.{spec.name}"] = _random_input(rng, shape, spec.dtype)
+                known[spec.name] = arrays[f"{network.name}.{spec.name}"] = _random_input(
+                    rng, spec.name, shape, spec.dtype
+                )
             inputs[spec.name] = known[spec.name]
         outputs = make_engine(network, backend="torch" if network.onnx is None else "onnxruntime")(**inputs)
         arrays |= {f"{network.name}.{name}": output for name, output in outputs.items()}
@@ -42,10 +44,13 @@ def golden_arrays(model: Model, seed: int = 0) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def _random_input(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-    """Crops (uint8) as blurred noise, sizes of a target (float) of 40 to 60 px."""
+def _random_input(rng: np.random.Generator, name: str, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """Crops (uint8) as blurred noise; sizes of a target (float) of 40 to 60 px, and boxes of such sizes."""
     if np.dtype(dtype) != np.uint8:
-        return rng.uniform(40, 60, shape).astype(dtype)
+        values = rng.uniform(40, 60, shape)
+        if name == "boxes":  # xyxy px: the second corner lies beyond the first
+            values[..., 2:] += values[..., :2]
+        return values.astype(dtype)
     import cv2
 
     batch, height, width, channels = shape

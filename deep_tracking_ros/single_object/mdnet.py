@@ -24,7 +24,7 @@ from deep_tracking_ros.single_object.parts.box_regression import BoxRegression
 from deep_tracking_ros.single_object.parts.calibration import Calibration
 from deep_tracking_ros.single_object.parts.siamese_tracker import (
     CHANNELS,
-    SiameseParameters,
+    OneSideParameters,
     backbone_network,
     batched,
     context_window,
@@ -64,7 +64,7 @@ class MDNetTarget(Target):
 
 def networks(model: Model) -> tuple[Network, Network]:
     """'mdnet/features' and 'mdnet/pool' of a model. Raises `ModelError` where its card's parameters make no network."""
-    p = model.card.settings(SiameseParameters, "parameters")
+    p = model.card.settings(OneSideParameters, "parameters")
 
     def pool() -> Any:
         from deep_tracking_ros.single_object.mdnet_network import Pool
@@ -82,7 +82,7 @@ def networks(model: Model) -> tuple[Network, Network]:
     return backbone_network("mdnet", model, p.search), pooling
 
 
-def trained_layers(model: Model, parameters: SiameseParameters) -> tuple[Any, ...]:
+def trained_layers(model: Model, parameters: OneSideParameters) -> tuple[Any, ...]:
     """fc4 and fc5 of a model with their biases, weights as (inputs, outputs).
 
     Raises `ModelError` naming the weights that do not fit.
@@ -107,7 +107,7 @@ class MDNetTracker(SingleObjectTracker):
         from deep_tracking_ros.single_object.parts.mdnet_classifier import MDNetSettings
 
         self.card = model.card
-        self.parameters = model.card.settings(SiameseParameters, "parameters")
+        self.parameters = model.card.settings(OneSideParameters, "parameters")
         self.settings = s = model.card.settings(MDNetTracking)
         self.calibration = Calibration.from_card(model.card.calibration)
         self.engines = tuple(make(network) for network in networks(model))
@@ -203,16 +203,16 @@ class MDNetTracker(SingleObjectTracker):
         negative: float,
         of: NDArray[np.bool_] | None = None,
     ) -> tuple[list[Any], list[Any]]:
-        """Features of boxes on (IoU 0.7 and more) and off (``negative`` and less) each target, as tensors.
+        """Features of boxes on (IoU 0.7 and more) and off (``negative`` and less) targets, as tensors (n, D).
 
-        None (0, D) for targets that are not among those ``of`` which they are asked.
+        Of all targets, or of those alone that ``of`` (T,) names; the others get none.
         """
         import torch
 
         side = self.parameters.search
-        asked = np.arange(len(boxes)) if of is None else np.flatnonzero(of)
+        asked: list[int] = np.flatnonzero(np.ones(len(boxes)) if of is None else of).tolist()
         on, off = ([torch.empty(0, CHANNELS * BINS**2)] * len(boxes) for _ in range(2))
-        if not len(asked):
+        if not asked:
             return on, off
         drawn = []
         for t in asked:

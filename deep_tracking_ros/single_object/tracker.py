@@ -6,7 +6,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -60,9 +60,9 @@ class SingleObjectTracker(ABC):
     engines: tuple[Engine, ...]
     """The networks in use, for diagnostics."""
 
-    smallest: ClassVar[float] = 4.0
+    smallest: float = 4.0
     """Shortest side of a box that can be started, px."""
-    reach: ClassVar[float] = 1.0
+    reach: float = 1.0
     """How far from the centre of a target's box `track` finds the object, in x and in y; in sizes sqrt(w h) of it."""
 
     @abstractmethod

@@ -25,6 +25,7 @@ class Attention(nn.Module):
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
+        self.scale = math.sqrt(channels // heads)
         self.query, self.key, self.value, self.out = (nn.Linear(channels, channels) for _ in range(4))
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -33,7 +34,7 @@ class Attention(nn.Module):
             layer(x).reshape(-1, x.shape[1], self.heads, x.shape[2] // self.heads).transpose(1, 2)
             for layer, x in ((self.query, query), (self.key, key), (self.value, value))
         )
-        weights = torch.softmax(torch.matmul(q, k.transpose(2, 3)) / math.sqrt(q.shape[3]), 3)
+        weights = torch.softmax(torch.matmul(q, k.transpose(2, 3)) / self.scale, 3)
         return self.out(torch.matmul(weights, v).transpose(1, 2).reshape(query.shape))  # type: ignore[no-any-return]
 
 

@@ -134,6 +134,8 @@ def test_jitter_is_bounded_seeded_and_keeps_the_box():
     around = jitter(box, 500, np.random.default_rng(3), 0.1, 0.4)
     np.testing.assert_allclose(around[:, 0], box, atol=1e-4)
     np.testing.assert_array_equal(around, jitter(box, 500, np.random.default_rng(3), 0.1, 0.4))
+    # what is drawn for a box does not depend on which other boxes there are
+    np.testing.assert_array_equal(around[1:], jitter(box[1:], 500, np.random.default_rng(3), 0.1, 0.4))
     centres, sizes = (around[0, :, :2] + around[0, :, 2:]) / 2, around[0, :, 2:] - around[0, :, :2]
     shift, growth = (centres - [40, 35]) / [60, 30], np.log(sizes / [60, 30])
     for noise, limit in ((shift, 0.1), (growth, 0.4)):

@@ -92,16 +92,17 @@ def jitter(boxes: ArrayLike, count: int, rng: np.random.Generator, shift: float,
     Args:
         boxes: (B, 4) xyxy px.
         count: boxes for each, the given one included.
-        rng: of the target; the same state gives the same boxes.
+        rng: the same state gives the same boxes.
         shift: most that a centre moves, in sides of the box.
         growth: most that the logarithm of a side changes.
 
     Returns:
-        (B, count, 4) xyxy px, the given boxes first; noise is uniform.
+        (B, count, 4) xyxy px, the given boxes first; noise is uniform, and the same for each of the B boxes: what is
+        drawn for a target does not depend on which others are followed with it.
     """
     states = np.repeat(xyxy_to_cxcywh(boxes)[:, None], count, 1)
-    noise = rng.uniform(-1, 1, states.shape).astype(np.float32)
-    noise[:, 0] = 0
+    noise = rng.uniform(-1, 1, states.shape[1:]).astype(np.float32)
+    noise[0] = 0
     states[..., :2] += np.float32(shift) * noise[..., :2] * states[..., 2:]
     states[..., 2:] *= np.exp(np.float32(growth) * noise[..., 2:])
     return cxcywh_to_xyxy(states)
