@@ -13,6 +13,7 @@ from deep_tracking_ros.cli import eval_claims
 from deep_tracking_ros.cli.eval_frames import frames
 from deep_tracking_ros.cli.eval_masks import masks
 from deep_tracking_ros.cli.eval_sot import sot
+from deep_tracking_ros.cli.eval_states import states
 from deep_tracking_ros.cli.measuring import progress_bar
 
 app = typer.Typer(no_args_is_help=True, help="Measure models on data with known truth.")
@@ -26,6 +27,7 @@ def evaluation() -> None:
 app.command()(sot)
 app.command()(masks)
 app.command()(frames)
+app.command()(states)
 app.add_typer(eval_claims.app, name="claims")
 
 

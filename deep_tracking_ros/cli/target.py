@@ -22,10 +22,11 @@ BOX = "x,y,w,h: left, top, width and height in pixels."
 class Wanted:
     """One target to set."""
 
-    box: tuple[float, float, float, float]  # x, y, w, h, px
+    box: tuple[float, float, float, float]  # x, y, w, h, px; all 0 with a track_id
     stamp: int = 0  # ns, of the image that the box was drawn on; 0 = the next
     label: str = ""
     id: int = 0  # 0 = a new target
+    track_id: int = 0  # of a track of a multi-object tracker, in place of the box
 
 
 def parse_box(text: str) -> tuple[float, float, float, float]:
@@ -107,6 +108,7 @@ def set_target(node: Any, tracker: str, target: Wanted) -> Any:
         size_y=h,
         label=target.label,
         id=target.id,
+        track_id=target.track_id,
     )
     request.stamp.sec, request.stamp.nanosec = divmod(target.stamp, 1_000_000_000)
     return call(node, SetTarget, f"{tracker.rstrip('/')}/set_target", request)
@@ -127,19 +129,26 @@ def set_(
     label: str = typer.Option("", help="Name that the target's boxes carry."),
     id_: int = typer.Option(0, "--id", help="Start this target anew instead of adding one.", min=0),
     file: Path = typer.Option(None, "--file", help="YAML list of targets, each {box: [x, y, w, h], label, stamp, id}."),
+    track_id: int = typer.Option(
+        0,
+        "--track-id",
+        help="Follow this track of a multi-object tracker, which the node listens to (tracks:=).",
+        min=0,
+    ),
     node: str = NODE,
 ) -> None:
-    """Follow the object in a box.
+    """Follow the object in a box, or a track of a multi-object tracker.
 
-    For example: deep-tracking target set 120,80,60,90 --label car
+    For example: deep-tracking target set 120,80,60,90 --label car, or: deep-tracking target set --track-id 7
     """
     from deep_tracking_ros.errors import InvalidRequestError
     from deep_tracking_ros.ros.client import temporary_node
 
-    if bool(box) == bool(file):
-        raise InvalidRequestError("give either a box x,y,w,h or --file targets.yaml")
+    if sum(map(bool, (box, file, track_id))) != 1:
+        raise InvalidRequestError("give either a box x,y,w,h, or --track-id 7, or --file targets.yaml")
     when = parse_stamp(_snapshot_stamp(on) if on else stamp)
-    targets = read_targets(file) if file else [Wanted(parse_box(box), when, label, id_)]
+    place = parse_box(box) if box else (0.0, 0.0, 0.0, 0.0)
+    targets = read_targets(file) if file else [Wanted(place, when, label, id_, track_id)]
     with temporary_node("target_set") as client:
         _report([set_target(client, node, target) for target in targets])
 
