@@ -34,8 +34,10 @@ SIDE = 256
 """Of the crop around a target, px."""
 AREA = 5.0
 """What the crop shows, in target sizes along each side (ATOM, section 4: an area of 5 times the target)."""
-RATES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
-"""Rates of gradient descent that are tried, factor three apart."""
+RATES = (1e-6, 3e-6, 1e-5, 2e-5, 3e-5, 1e-4, 1e-3)
+"""Rates of gradient descent that are tried; on real clips the best lies inside, and from 1e-4 on most diverge."""
+DIVERGED = 1e6
+"""Stands for a loss that is no number or is larger than this, as share of the first one."""
 NEWTON, CONJUGATE = 6, 10
 """Steps of Gauss-Newton, as ATOM takes them in the first image."""
 
@@ -73,7 +75,7 @@ class Descent:
 
     def at(self, seconds: FloatArray) -> FloatArray:
         """Loss reached by each time; the last one holds."""
-        return self.loss[np.searchsorted(self.seconds, seconds, side="right") - 1]
+        return np.asarray(self.loss[np.searchsorted(self.seconds, seconds, side="right") - 1], np.float32)
 
 
 def newton(problem: LeastSquares, weights: Weights) -> Descent:
@@ -105,7 +107,7 @@ class Comparison:
 
     seconds: FloatArray  # (n,)
     newton: FloatArray  # (P, n)
-    gradient: dict[float, FloatArray]  # by rate: (P, n); inf where it diverged
+    gradient: dict[float, FloatArray]  # by rate: (P, n)
 
     @property
     def best(self) -> FloatArray:
@@ -154,8 +156,8 @@ def compare(
     seconds = np.linspace(0, min(float(first.seconds[-1]) for first, _ in runs), points, dtype=np.float32)
 
     def table(each: Iterable[Descent]) -> FloatArray:
-        rows = [np.nan_to_num(one.at(seconds) / one.loss[0], nan=np.inf, posinf=np.inf) for one in each]
-        return np.stack(rows).astype(np.float32)
+        rows = [np.nan_to_num(one.at(seconds) / one.loss[0], nan=DIVERGED, posinf=DIVERGED) for one in each]
+        return np.asarray(np.minimum(np.stack(rows), DIVERGED), np.float32)
 
     return Comparison(
         seconds,

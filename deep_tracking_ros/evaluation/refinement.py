@@ -43,7 +43,7 @@ class Nudge:
         return np.asarray(self.sequence.boxes[self.second], np.float32)
 
 
-def nudges(sequences: SequenceOf[Sequence], number: int, boxes: int = 8, gap: int = 5, seed: int = 0) -> list[Nudge]:
+def nudges(sequences: SequenceOf[Sequence], number: int, boxes: int = 4, gap: int = 5, seed: int = 0) -> list[Nudge]:
     """Frames of each sequence, evenly spaced, with jittered boxes.
 
     Args:

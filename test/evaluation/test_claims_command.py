@@ -66,6 +66,6 @@ def test_refinement_improves_boxes(data, tmp_path):
     claims("refinement", "--model", "siamfc", "--data", data, "--frames", 2, "--json", report, "--plot", plot)
     values = json.loads(report.read_text())
     before, *after = values["models"]["siamfc"]["after"]
-    assert values["models"]["siamfc"]["boxes"] == 16
+    assert values["models"]["siamfc"]["boxes"] == 8
     assert after[-1] > before
     assert cv2.imread(str(plot)).shape[1] > 300

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from deep_tracking_ros.evaluation.optimisers import NEWTON, Comparison, Descent, compare, problems
+from deep_tracking_ros.evaluation.optimisers import DIVERGED, NEWTON, RATES, Comparison, Descent, compare, problems
 from deep_tracking_ros.single_object.parts.gauss_newton import LeastSquares
 from deep_tracking_ros.single_object.parts.online_classifier import ClassifierSettings
 
@@ -14,7 +14,7 @@ def test_a_descent_holds_its_last_loss():
 
 def test_rates_are_chosen_at_the_end():
     slow = np.array([[1, 0.5, 0.4], [1, 0.9, 0.1]], np.float32)
-    fast = np.array([[1, 0.8, 0.2], [1, np.inf, np.inf]], np.float32)
+    fast = np.array([[1, 0.8, 0.2], [1, DIVERGED, DIVERGED]], np.float32)
     result = Comparison(np.arange(3, dtype=np.float32), slow, {0.1: slow, 1.0: fast})
     assert result.best.tolist() == [fast[0].tolist(), slow[1].tolist()]
     assert result.fixed[0] == 0.1
@@ -36,6 +36,13 @@ def test_both_methods_go_down_on_an_ill_conditioned_problem():
     assert result.newton[0, -1] == pytest.approx(floor, rel=0.01)
     assert floor * 0.999 < result.best[0, -1] < 1
     assert calls == [1]
+
+
+def test_a_rate_that_is_too_high_counts_as_diverged():
+    problem = LeastSquares(lambda w: 1e3 * (w[0] - 1), (0.0,))
+    result = compare([(problem, (torch.zeros(1, 4),))], points=20)
+    assert result.gradient[max(RATES)][0, -1] == DIVERGED
+    assert np.isfinite(result.as_json()["gradient_one_rate"]).all()
 
 
 def test_problems_are_those_of_the_classifier():
