@@ -10,14 +10,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from deep_tracking_ros.evaluation.lidar_scene import Scene, Thing
+from deep_tracking_ros.evaluation.lidar_scene import Lidar, Scene, Thing
 from deep_tracking_ros.ros import nodes
 from deep_tracking_ros.ros.messages import from_message, to_message
 from deep_tracking_ros.types import Cloud, Detections3D, State, TrackedBoxes3D
 
 ROOT = Path(__file__).resolve().parents[2]
 DT, START = 100_000_000, 50 * 10**9
-SCENE = Scene([Thing("car", (4.5, 1.8, 1.55), 14, 4, speed=8), Thing("car", (4.5, 1.8, 1.55), 16, -5)])
+COARSE = Lidar(elevations=np.linspace(2, -24.8, 32), step=0.4)
+SCENE = Scene([Thing("car", (4.5, 1.8, 1.55), 14, 4, speed=8), Thing("car", (4.5, 1.8, 1.55), 16, -5)], lidar=COARSE)
 
 
 def started(folder, start):
@@ -70,12 +71,18 @@ def test_clouds_of_a_best_effort_driver_become_objects_with_ids(tmp_path):
                 points = SCENE.sweep(k).cloud.points
                 if k == 2:
                     points = np.full((5, 3), np.nan, np.float32)
-                publisher.publish(to_message(Cloud(START + k * DT, "lidar", points)))
-                assert spin_until(node, lambda wanted=k + 1: len(followed) >= wanted, 30.0), logs()
+                for _ in range(10):  # best effort may lose one; whatever comes twice is a duplicate and dropped
+                    publisher.publish(to_message(Cloud(START + k * DT, "lidar", points)))
+                    if spin_until(node, lambda wanted=k + 1: len(followed) >= wanted, 3.0):
+                        break
+                assert len(followed) == k + 1, logs()
             broken = to_message(Cloud(START + 4 * DT, "lidar", points))
             broken.fields = broken.fields[:2]
-            publisher.publish(broken)
-            assert spin_until(node, lambda: "has no field z" in logs(), 10.0), logs()
+            for _ in range(10):
+                publisher.publish(broken)
+                if spin_until(node, lambda: "has no field z" in logs(), 3.0):
+                    break
+            assert "has no field z" in logs(), logs()
 
             detections = [from_message(Detections3D, message) for message in found]
             assert [d.stamp for d in detections] == [START + k * DT for k in range(4)]
