@@ -12,14 +12,15 @@ nothing loops over tracks. The tracker holds no clock and knows no images.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deep_tracking_ros.multi_object.parts import kalman
-from deep_tracking_ros.multi_object.parts.assignment import assign_pairs
+from deep_tracking_ros.multi_object.parts.assignment import best_pairs
 from deep_tracking_ros.multi_object.parts.kalman import Noise
-from deep_tracking_ros.multi_object.parts.overlap import overlaps
+from deep_tracking_ros.multi_object.parts.overlap import copied, distinct, overlapping
 from deep_tracking_ros.types import State, nanoseconds, seconds
 
 Array = NDArray[np.float64]
@@ -36,10 +37,22 @@ APPEARANCE_OVERLAP = 0.5
 """Nor do those of boxes that overlap less; as in BoT-SORT."""
 APPEARANCE_MEMORY = 0.9
 """Share of the old in the moving average of embeddings."""
-STATES = np.array([State.TENTATIVE, State.CONFIRMED], np.uint8)
-"""Of tracks that were seen, by whether they are confirmed."""
+STATES = np.array([State.TENTATIVE, State.CONFIRMED, State.OCCLUDED, State.LOST], np.uint8)
+FAR = 1e6
+"""Boxes that reach further are none, px."""
 TIE_BREAK = np.sqrt([2.0, 3.0, 5.0, 7.0])
-"""Weights by which boxes of equal score are ordered: no two different boxes have the same sum."""
+"""Weights of x0, y0, x1, y1 by which boxes are ordered: no two different ones have the same sum."""
+TINY = 1e-300
+SHAPE = np.array([[0.5, 0, 0.5, 0], [0, 0.5, 0, 0.5], [-1, 0, 1, 0], [0, -1, 0, 1]])
+LAYOUT = np.concatenate([kalman.TARGETS @ SHAPE, np.diag([-1.0, -1, 1, 1])])
+"""From corners x0, y0, x1, y1 to cx, cy, w, h (4, 4), and to what the filter and `overlap` take (15, 4)."""
+CORNERS = np.concatenate([[[1, 0, -0.5, 0], [0, 1, 0, -0.5], [1, 0, 0.5, 0], [0, 1, 0, 0.5]], np.zeros((4, 8))], 1)
+"""(4, 12) from a belief to the corners of its boxes."""
+OUTLINE = np.concatenate([CORNERS * [[-1], [-1], [1], [1]], np.eye(1, 12, kalman.AREA)])
+"""(5, 12) from a belief to the outlines of its boxes."""
+IDS, KINDS, HITS, MISSED = range(4)
+BORN, SEEN, SCORE = range(3)
+NO_INDICES: Indices = np.zeros(0, np.intp)
 
 
 @dataclass(frozen=True)
@@ -88,26 +101,32 @@ class Tracks:
         return len(self.ids)
 
 
+class _Seen(NamedTuple):
+    """What is looked at of the boxes of one image."""
+
+    targets: Array  # (11, M), see `kalman.TARGETS`; the first rows are cx, cy, w, h
+    outlines: Array  # (5, M), see `overlap`
+    scores: Array  # (M,)
+    kinds: Indices  # (M,)
+    looks: Array | None  # (D, M) embeddings
+
+
 @dataclass(eq=False)
 class _Rows:
     """What is known of each of N tracks: few arrays of many rows, since each array costs time in every step."""
 
-    belief: Array  # (11, N), see `kalman`
-    last: Array  # (11, N) belief right after the last box
+    belief: Array  # (12, N), see `kalman`
+    last: Array  # (12, N) belief right after the last box
     centres: Array  # (2 * HISTORY, N) of the last boxes: x, y, the oldest first
-    scores: Array  # (N,) of the box found in this image, -1 = none
-    counts: Indices  # (6, N)
+    counts: Indices  # (4, N) id, class, boxes so far, images since the last box
+    facts: Array  # (3, N) time of the first and of the last box, score of the box found in this image or -1
     embeddings: Array  # (D, N)
 
-    ids = property(lambda self: self.counts[0])
-    kinds = property(lambda self: self.counts[1])
-    hits = property(lambda self: self.counts[2])  # boxes so far
-    missed = property(lambda self: self.counts[3])  # images since the last box
-    born = property(lambda self: self.counts[4])  # ns, of the first box
-    seen = property(lambda self: self.counts[5])  # ns, of the last box
+    def __len__(self) -> int:
+        return int(self.counts.shape[1])
 
-    def __getitem__(self, rows: Indices | Flags) -> _Rows:
-        return _Rows(*(value[..., rows] for value in vars(self).values()))
+    def only(self, rows: Flags) -> _Rows:
+        return _Rows(*(value.compress(rows, -1) for value in vars(self).values()))
 
 
 class MultiObjectTracker:
@@ -115,9 +134,11 @@ class MultiObjectTracker:
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings()
-        self._stamp: int | None = None
         self.last_id = 0
+        self._filter = kalman.Filter(self.settings.noise)
         self._tracks = _no_tracks()
+        self._stamp: int | None = None
+        self._origin = 0  # ns; times in tracks are relative to it, which is exact in a double for 100 days
 
     def step(self, stamp: int, found: Boxes, camera_motion: Array | None = None) -> Tracks:
         """Go on to the next image; also where nothing was found in it.
@@ -131,110 +152,168 @@ class MultiObjectTracker:
             All tracks; an id of which nothing is known any more is never given again.
         """
         settings, tracks = self.settings, self._tracks
-        dt = 0.0 if self._stamp is None else seconds(stamp - self._stamp)
-        found, places = _in_order(found, settings.low_score)
+        if self._stamp is None:
+            self._origin = self._stamp = stamp
+        dt, now = seconds(stamp - self._stamp), float(stamp - self._origin)
+        seen = _in_order(found, settings.low_score)
 
-        tracks.belief[6:8] *= tracks.missed == 0  # the size of what is hidden would run away
-        tracks.belief = kalman.predict(tracks.belief, dt, settings.noise)
+        hidden = tracks.counts[MISSED] > 0
+        if np.count_nonzero(hidden):
+            tracks.belief[6:8, hidden] = 0  # the size of what is hidden would run away
+        tracks.belief = self._filter.predict(tracks.belief, dt)
         if camera_motion is not None:
             _warp(tracks, camera_motion)
-        rows, columns = _associate(tracks, found, places, settings)
-        _update(tracks, rows, places[:, columns], found.scores[columns], stamp, settings.noise)
-        if found.embeddings is not None:
-            _look(tracks, rows, found.embeddings[columns].T)
+        rows, columns = _associate(tracks, seen, settings)
+        self._update(rows, columns, seen, hidden, now)
 
-        unmatched = found.scores >= settings.start_score
-        unmatched[columns] = False
-        fresh = unmatched.nonzero()[0]
-        if len(fresh):
-            fresh = _without_duplicates(fresh, columns, found, settings.duplicate_overlap)
-        limit = stamp - nanoseconds(settings.memory)
-        kept = (tracks.missed == 0) | ((tracks.hits >= settings.confirm_after) & (tracks.seen >= limit))
-        if not kept.all():
-            tracks = tracks[kept]
-        if len(fresh):
-            # whatever is there in the first image is no sudden apparition
-            hits = settings.confirm_after if self._stamp is None else 1
-            looks = np.zeros((0, len(fresh))) if found.embeddings is None else found.embeddings[fresh].T
-            ids = np.arange(len(fresh)) + self.last_id + 1
-            counts = _counts(ids, found.kinds[fresh], hits, stamp)
-            tracks = _joined(tracks, _born(places[:, fresh], found.scores[fresh], counts, looks, settings.noise))
-            self.last_id += len(fresh)
+        if len(rows) < len(hidden):
+            confirmed = tracks.counts[HITS] >= settings.confirm_after
+            remembered = tracks.facts[SEEN] >= now - nanoseconds(settings.memory)
+            kept = (tracks.counts[MISSED] == 0) | confirmed & remembered
+            if np.count_nonzero(kept) < len(kept):
+                tracks = tracks.only(kept)
+        if len(columns) < len(seen.scores):
+            fresh = _fresh(seen, columns, settings)
+            if len(fresh):
+                tracks = _joined(tracks, self._born(seen, fresh, now))
         self._tracks, self._stamp = tracks, stamp
-        return _snapshot(tracks, stamp, settings)
+        return _snapshot(tracks, now, settings)
 
     def forget(self) -> None:
         """After a time jump: nothing can be associated with what was before. Ids are not given again."""
         self._tracks, self._stamp = _no_tracks(), None
 
+    def _update(self, rows: Indices, columns: Indices, seen: _Seen, hidden: Flags, now: float) -> None:
+        """Take the boxes ``columns`` that were found of tracks ``rows``; count what was missed."""
+        tracks, counts, facts, n = self._tracks, self._tracks.counts, self._tracks.facts, len(hidden)
+        if len(rows) == 0:
+            counts[MISSED] += 1
+            facts[SCORE] = -1
+            return
+        box = np.zeros(n, np.intp)
+        box[rows] = columns
+        targets, facts[SCORE] = seen.targets.take(box, 1), seen.scores.take(box)
+        found = None  # all were
+        if len(rows) < n:
+            found = np.zeros(n, bool)
+            found[rows] = True
+            hidden &= found
+        if np.count_nonzero(hidden):
+            back = hidden.nonzero()[0]
+            tracks.belief[:, back] = self._mended(back, targets.take(back, 1), now)
+        self._filter.update(tracks.belief, targets, found)
+        if found is None:
+            tracks.last = tracks.belief.copy()
+            tracks.centres = np.concatenate([tracks.centres[2:], targets[:2]])
+            counts[HITS] += 1
+            counts[MISSED], facts[SEEN] = 0, now
+        else:
+            np.copyto(tracks.last, tracks.belief, where=found)
+            np.copyto(tracks.centres[:-2], tracks.centres[2:], where=found)
+            np.copyto(tracks.centres[-2:], targets[:2], where=found)
+            counts[HITS] += found
+            np.copyto(facts[SEEN], now, where=found)
+            np.logical_not(found, out=found)
+            counts[MISSED] += 1
+            counts[MISSED] *= found
+            np.copyto(facts[SCORE], -1, where=found)
+        if seen.looks is not None:
+            _look(tracks, rows, seen.looks[:, columns])
 
-def _in_order(found: Boxes, low_score: float) -> tuple[Boxes, Array]:
-    """The usable boxes, best first and then by place, and their (4, N) cx, cy, w, h.
+    def _mended(self, rows: Indices, targets: Array, now: float) -> Array:
+        """(12, K) prediction for tracks that were hidden, as if seen on the straight way to their new boxes."""
+        tracks = self._tracks
+        steps = np.minimum(tracks.counts[MISSED].take(rows) + 1, MEND_STEPS)
+        dt = (now - tracks.facts[SEEN].take(rows)) * 1e-9 / steps
+        belief = tracks.last.take(rows, 1)
+        begin = kalman.TARGETS.dot(belief[kalman.PLACE])
+        for k in range(1, int(steps.max())):
+            later = self._filter.predict_each(belief, dt)
+            self._filter.update(later, begin + k / steps * (targets - begin))
+            belief = np.where(k < steps, later, belief)
+        return self._filter.predict_each(belief, dt)
 
-    Whoever listed the boxes in another order gets the same tracks.
-    """
+    def _born(self, seen: _Seen, fresh: Indices, now: float) -> _Rows:
+        """Tracks that begin with some of the boxes."""
+        n, places = len(fresh), seen.targets[:4].take(fresh, 1)
+        belief, counts, facts = self._filter.start(places), np.zeros((4, n), np.intp), np.full((3, n), now)
+        counts[IDS] = np.arange(self.last_id + 1, self.last_id + n + 1)
+        counts[KINDS] = seen.kinds.take(fresh)
+        # whatever is there in the first image is no sudden apparition
+        counts[HITS] = self.settings.confirm_after if now == 0 else 1
+        facts[SCORE] = seen.scores.take(fresh)
+        self.last_id += n
+        looks = np.zeros((0, n)) if seen.looks is None else seen.looks.take(fresh, 1)
+        return _Rows(belief, belief.copy(), np.concatenate([places[:2]] * HISTORY), counts, facts, looks)
+
+
+def _in_order(found: Boxes, low_score: float) -> _Seen:
+    """The usable boxes in an order of their own: whoever lists them in another order gets the same tracks."""
     boxes, scores = np.asarray(found.boxes, np.float64).reshape(-1, 4), np.asarray(found.scores, np.float64)
-    kinds = np.asarray(found.kinds, np.intp)
-    sides = boxes[:, 2:] - boxes[:, :2]
-    usable = (scores >= low_score) & (sides > 0).all(1) & (sides.sum(1) < np.inf)  # false for nan
-    index = usable.nonzero()[0]  # a third of the time of flatnonzero
-    index = index[np.lexsort((boxes[index] @ TIE_BREAK + kinds[index], -scores[index]))]
-    boxes, sides = boxes[index], sides[index]
-    places = np.concatenate([boxes[:, :2] + sides / 2, sides], 1).T
-    looks = None if found.embeddings is None else np.asarray(found.embeddings, np.float64)[index]
-    return Boxes(boxes, scores[index], kinds[index], looks), places
+    kinds, looks = np.asarray(found.kinds, np.intp), found.embeddings
+    near = np.abs(boxes) < FAR  # false for nan
+    usable = (boxes[:, 0] < boxes[:, 2]) & (boxes[:, 1] < boxes[:, 3]) & (scores >= low_score)
+    if np.count_nonzero(near) < near.size or np.count_nonzero(usable) < len(usable):
+        usable &= near.all(1)
+        boxes, scores, kinds = boxes.compress(usable, 0), scores.compress(usable), kinds.compress(usable)
+        looks = None if looks is None else looks.compress(usable, 0)
+    order = (boxes.dot(TIE_BREAK) + scores).argsort()
+    table = np.empty((16, len(order)))
+    table[:15] = kalman.product(LAYOUT, boxes.take(order, 0).T)
+    np.multiply(table[2], table[3], out=table[15])
+    looks = None if looks is None else np.asarray(looks, np.float64).take(order, 0).T
+    return _Seen(table[:11], table[11:], scores.take(order), kinds.take(order), looks)
 
 
-def _associate(tracks: _Rows, found: Boxes, places: Array, settings: Settings) -> tuple[Indices, Indices]:
+def _associate(tracks: _Rows, seen: _Seen, settings: Settings) -> tuple[Indices, Indices]:
     """(K,) rows of tracks and (K,) boxes that belong together."""
-    track_of = np.full(len(found.boxes), -1)
-    shape = (tracks.scores.size, len(found.boxes))
+    shape = (len(tracks), len(seen.scores))
     if 0 in shape:
-        return track_of[:0], track_of[:0]
+        return NO_INDICES, NO_INDICES
     least = min(settings.overlap, settings.low_overlap, settings.tentative_overlap)
-    row, column, overlap = overlaps(_corners(tracks.belief), found.boxes, least)
-    same = tracks.kinds[row] == found.kinds[column]
-    if not same.all():
-        row, column, overlap = row[same], column[same], overlap[same]
-    scores = found.scores[column]
+    row, column, overlap = overlapping(kalman.product(OUTLINE, tracks.belief), seen.outlines, least)
+    scores = seen.scores.take(column)
     likeness = overlap * scores
-    cost = 1 - likeness
+    merit = likeness
     if settings.direction:
-        cost += settings.direction * scores * _turn(tracks.centres[:, row], places[:2, column])
-    if found.embeddings is not None and len(tracks.embeddings) == found.embeddings.shape[1]:
-        looks = tracks.embeddings[:, row], found.embeddings[column].T
-        cost = np.minimum(cost, _appearance_cost(*looks, overlap))
-    high, confirmed = scores >= settings.high_score, (tracks.hits >= settings.confirm_after)[row]
-    free = np.ones(shape[0], bool)
-
-    def match(admitted: Flags, cost: Array, limit: float) -> None:
-        chosen = admitted.nonzero()[0]
-        if len(chosen):
-            pairs = assign_pairs(row[chosen], column[chosen], cost[chosen], shape, limit)
-            track_of[pairs[:, 1]] = pairs[:, 0]
-            free[pairs[:, 0]] = False
-
+        angle = _turn(tracks.centres.take(row, 1), seen.targets[:2].take(column, 1))
+        # up to half the weight more for going straight on, and up to half of it less for turning back
+        merit = (overlap + settings.direction / 2 - angle * (settings.direction / np.pi)) * scores
+    if seen.looks is not None and len(tracks.embeddings) == len(seen.looks):
+        looks = tracks.embeddings.take(row, 1), seen.looks.take(column, 1)
+        merit = np.maximum(merit, 1 - _appearance_cost(*looks, overlap))
     bonus = settings.direction  # else a pair that turned could be admitted and yet be worse than none
-    match(high & confirmed & (likeness > settings.overlap), cost, 1 - settings.overlap + bonus)
-    recent = confirmed & (tracks.missed[row] == 0) & free[row]
-    match(recent & ~high & (overlap > settings.low_overlap), 1 - overlap, 1 - settings.low_overlap)
-    left = high & ~confirmed & (track_of[column] < 0)
-    match(left & (likeness > settings.tentative_overlap), cost, 1 - settings.tentative_overlap + bonus)
-    columns = (track_of >= 0).nonzero()[0]
-    return track_of[columns], columns
+
+    same = tracks.counts[KINDS].take(row) == seen.kinds.take(column)
+    high, confirmed = scores >= settings.high_score, (tracks.counts[HITS] >= settings.confirm_after).take(row)
+    first = same & high & confirmed & (likeness > settings.overlap)
+    rows, columns = best_pairs(row, column, (merit + (bonus - settings.overlap)) * first, shape)
+    if len(rows) == min(shape):
+        return rows, columns
+    # what is left: low boxes for tracks that were seen just now, high ones for tentative tracks; these never compete
+    free_row, free_column = np.ones(shape[0], bool), np.ones(shape[1], bool)
+    free_row[rows] = free_column[columns] = False
+    left = same & free_row.take(row) & free_column.take(column)
+    if np.count_nonzero(left):
+        low = confirmed & (tracks.counts[MISSED] == 0).take(row) & (overlap > settings.low_overlap)
+        gain = np.where(high, merit + (bonus - settings.tentative_overlap), overlap - settings.low_overlap)
+        left &= np.where(high, ~confirmed & (likeness > settings.tentative_overlap), low)
+        more_rows, more_columns = best_pairs(row, column, gain * left, shape)
+        rows, columns = np.concatenate([rows, more_rows]), np.concatenate([columns, more_columns])
+    return rows, columns
 
 
 def _turn(centres: Array, new: Array) -> Array:
-    """(P,) angle between the last motion (2 * HISTORY, P) and the way to new centres (2, P).
+    """(P,) angle, 0 to pi, between the last motion (2 * HISTORY, P) and the way to new centres (2, P).
 
-    In half turns less a half: -0.5 straight ahead, 0.5 back, 0 where one of them stands.
+    A right angle where one of them stands.
     """
-    motion, way = centres[-2:] - centres[:2], new - centres[-2:]
-    along = motion[0] * way[0] + motion[1] * way[1]
-    across = motion[0] * way[1] - motion[1] * way[0]
-    turn = np.abs(np.arctan2(across, along)) / np.pi - 0.5
-    turn[(along == 0) & (across == 0)] = 0
-    return np.asarray(turn)
+    last = centres[-2:]
+    motion, way = last - centres[:2], new - last
+    along = motion * way
+    across = motion * way[::-1]
+    # with TINY, whatever has no direction lies across
+    return np.asarray(np.arctan2(np.abs(across[0] - across[1]) + TINY, along[0] + along[1]))
 
 
 def _appearance_cost(first: Array, second: Array, overlap: Array) -> Array:
@@ -247,7 +326,7 @@ def _appearance_cost(first: Array, second: Array, overlap: Array) -> Array:
 def _look(tracks: _Rows, rows: Indices, embeddings: Array) -> None:
     """Take the embeddings (D, K) of the boxes that were found of tracks ``rows``."""
     if len(tracks.embeddings) != len(embeddings):  # the first ones, or those of another network
-        tracks.embeddings = np.zeros((len(embeddings), tracks.scores.size))
+        tracks.embeddings = np.zeros((len(embeddings), len(tracks)))
     old = tracks.embeddings[:, rows]
     mean = np.where(old.any(0), APPEARANCE_MEMORY * old + (1 - APPEARANCE_MEMORY) * embeddings, embeddings)
     length = np.linalg.norm(mean, axis=0)
@@ -261,91 +340,49 @@ def _warp(tracks: _Rows, matrix: Array) -> None:
     tracks.centres = (matrix[:, :2] @ centres + matrix[:, 2:]).reshape(2 * HISTORY, -1)
 
 
-def _update(tracks: _Rows, rows: Indices, places: Array, scores: Array, stamp: int, noise: Noise) -> None:
-    """Take the boxes (4, K) cx, cy, w, h that were found of tracks ``rows``; count what was missed."""
-    counts, belief = tracks.counts[:, rows], tracks.belief[:, rows]
-    back = counts[3].nonzero()[0]
-    if len(back):
-        belief[:, back] = _mend(tracks, rows[back], places[:, back], stamp, noise)
-    belief = kalman.update(belief, places, noise)
-    tracks.belief[:, rows] = belief
-    tracks.last[:, rows] = belief
-    tracks.centres[:, rows] = np.concatenate([tracks.centres[2:, rows], places[:2]])
-    tracks.scores.fill(-1)
-    tracks.scores[rows] = scores
-    tracks.missed[:] += 1
-    counts[2] += 1
-    counts[3] = 0
-    counts[5] = stamp
-    tracks.counts[:, rows] = counts
-
-
-def _mend(tracks: _Rows, rows: Indices, places: Array, stamp: int, noise: Noise) -> Array:
-    """(11, K) prediction for tracks that were hidden, as if seen on the straight way to ``places`` (4, K)."""
-    steps = np.minimum(tracks.missed[rows] + 1, MEND_STEPS)
-    dt = (stamp - tracks.seen[rows]) * 1e-9 / steps
-    belief = tracks.last[:, rows]
-    begin = belief[kalman.PLACE].copy()
-    for k in range(1, int(steps.max())):
-        later = kalman.predict(belief, dt, noise)
-        virtual = kalman.update(later, begin + k / steps * (places - begin), noise)
-        belief = np.where(k < steps, virtual, belief)
-    return kalman.predict(belief, dt, noise)
-
-
-def _without_duplicates(fresh: Indices, taken: Indices, found: Boxes, limit: float) -> Indices:
-    """Of the boxes ``fresh``, those that do not overlap a better one of their class, or one that has a track."""
-    better, worse, _ = overlaps(found.boxes, found.boxes[fresh], limit)
-    other = (better < fresh[worse]) | np.isin(better, taken)
-    return np.delete(fresh, worse[other & (found.kinds[better] == found.kinds[fresh[worse]])])
-
-
-def _corners(belief: Array) -> Array:
-    """(N, 4) xyxy."""
-    half = belief[2:4] / 2
-    return np.concatenate([belief[0:2] - half, belief[0:2] + half]).T
+def _fresh(seen: _Seen, taken: Indices, settings: Settings) -> Indices:
+    """Boxes that begin a track, best first: no copies of a better one, or of one that has a track."""
+    unmatched = seen.scores >= settings.start_score
+    unmatched[taken] = False
+    fresh = unmatched.nonzero()[0]
+    if len(fresh) == 0:
+        return fresh
+    fresh = fresh.take(np.lexsort((seen.kinds.take(fresh), -seen.scores.take(fresh))))
+    outlines, kinds, limit = seen.outlines.take(fresh, 1), seen.kinds.take(fresh), settings.duplicate_overlap
+    new = ~copied(outlines, kinds, seen.outlines.take(taken, 1), seen.kinds.take(taken), limit)
+    return fresh.compress(new).take(distinct(outlines.compress(new, 1), kinds.compress(new), limit))
 
 
 def _no_tracks() -> _Rows:
-    no = np.zeros(0, np.intp)
-    return _born(np.zeros((4, 0)), np.zeros(0), _counts(no, no, 0, 0), np.zeros((0, 0)), Noise())
-
-
-def _counts(ids: Indices, kinds: Indices, hits: int, stamp: int) -> Indices:
-    same = np.ones(len(ids), np.intp)
-    return np.stack([ids, kinds, hits * same, 0 * same, stamp * same, stamp * same])
-
-
-def _born(places: Array, scores: Array, counts: Indices, looks: Array, noise: Noise) -> _Rows:
-    """Tracks that begin with boxes (4, N) cx, cy, w, h."""
-    belief = kalman.start(places, noise)
-    return _Rows(belief, belief.copy(), np.tile(places[:2], (HISTORY, 1)), scores, counts, looks)
+    no = np.zeros((12, 0))
+    return _Rows(no, no, no[: 2 * HISTORY], no[:4].astype(np.intp), no[:3], no[:0])
 
 
 def _joined(first: _Rows, second: _Rows) -> _Rows:
     width = max(len(first.embeddings), len(second.embeddings))
     for rows in (first, second):
         if len(rows.embeddings) != width:
-            rows.embeddings = np.zeros((width, rows.scores.size))
+            rows.embeddings = np.zeros((width, len(rows)))
     pairs = zip(vars(first).values(), vars(second).values(), strict=True)
     return _Rows(*(np.concatenate(pair, -1) for pair in pairs))
 
 
-def _snapshot(tracks: _Rows, stamp: int, settings: Settings) -> Tracks:
-    unseen = (stamp - tracks.seen) * 1e-9
-    states = STATES[(tracks.hits >= settings.confirm_after).view(np.int8)]
-    hidden = tracks.missed > 0
-    if hidden.any():
-        states[hidden] = np.where(unseen[hidden] > settings.occluded_time, State.LOST, State.OCCLUDED)
-    belief = tracks.belief.copy()
+def _snapshot(tracks: _Rows, now: float, settings: Settings) -> Tracks:
+    counts, belief, facts = tracks.counts, tracks.belief.copy(), tracks.facts
+    ages, unseen = (now - facts[:SCORE]) * 1e-9
+    # each of the four states adds something to the one before
+    state = (counts[HITS] >= settings.confirm_after).view(np.int8)
+    if np.count_nonzero(counts[MISSED]):
+        state = state + (counts[MISSED] > 0) + (unseen > settings.occluded_time)
+    ids, kinds = counts[:HITS].copy()
     return Tracks(
-        ids=tracks.ids.copy(),
-        boxes=_corners(belief),
+        ids=ids,
+        boxes=kalman.product(CORNERS, belief).T,
         velocities=belief[kalman.VELOCITY].T,
         covariance=belief[kalman.COVARIANCE],
-        scores=tracks.scores.copy(),
-        kinds=tracks.kinds.copy(),
-        states=states,
-        ages=(stamp - tracks.born) * 1e-9,
+        scores=facts[SCORE].copy(),
+        kinds=kinds,
+        states=STATES.take(state),
+        ages=ages,
         unseen=unseen,
     )

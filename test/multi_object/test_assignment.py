@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
 from deep_tracking_ros.multi_object.parts import assignment
-from deep_tracking_ros.multi_object.parts.assignment import assign, assign_pairs
+from deep_tracking_ros.multi_object.parts.assignment import assign, assign_pairs, best_pairs
 
 
 def test_the_best_sum_wins_over_the_best_pair():
@@ -30,14 +30,16 @@ def test_empty_problems_have_no_matches(shape):
     assert len(found.columns) == shape[1]
 
 
+@pytest.mark.parametrize("dense", [10**9, 0], ids=["matrix", "sparse"])
 @given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(1, 12), st.floats(0.05, 1.0))
-def test_parts_and_whole_cost_the_same(seed, n, m, limit):
+def test_parts_and_whole_cost_the_same(dense, seed, n, m, limit):
     cost = np.random.default_rng(seed).random((n, m))
-    small, assignment.SMALL = assignment.SMALL, 0  # take it apart
+    before = assignment.SMALL, assignment.DENSE, assignment.BATCH
+    assignment.SMALL, assignment.DENSE, assignment.BATCH = 0, dense, 2  # take it apart
     try:
         found = assign(cost, limit)
     finally:
-        assignment.SMALL = small
+        assignment.SMALL, assignment.DENSE, assignment.BATCH = before
     clipped = np.minimum(cost, limit)
     best = clipped[linear_sum_assignment(clipped)].sum()
     i, j = found.matches.T
@@ -52,3 +54,9 @@ def test_many_far_objects_need_no_matrix():
     matches = assign_pairs(rows, rows[::-1].copy(), np.full(n, 0.5), (n, n), 1.0)
     assert (matches[:, 0] == rows).all()
     assert (matches[:, 1] == rows[::-1]).all()
+
+
+def test_pairs_without_a_gain_are_none():
+    rows, columns = np.array([0, 0, 1]), np.array([0, 1, 1])
+    found = best_pairs(rows, columns, np.array([0.0, 0.5, -1.0]), (2, 2))
+    assert [index.tolist() for index in found] == [[0], [1]]
