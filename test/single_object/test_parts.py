@@ -79,9 +79,10 @@ def test_backbone_shapes_and_imagenet_weights():
     network.load_state_dict(imagenet_state())
     crops = torch.randint(0, 256, (2, 112, 96, 3), dtype=torch.uint8)
     with torch.no_grad():
-        early, late = network(crops)
+        early, late, fine = network(crops)
     assert early.shape == (2, 40, 14, 12)
     assert late.shape == (2, 112, 7, 6)
+    assert fine.shape == (2, 24, 28, 24)
     assert torch.isfinite(late).all()
     # trained features are of moderate size; wrong folding of the normalisation makes them explode or vanish
     assert 0.1 < late.std() < 10

@@ -70,6 +70,16 @@ class SiameseParameters:
         return self.near if self.near and targets >= many else self.search
 
 
+@dataclass(frozen=True)
+class OneSideParameters(SiameseParameters):
+    """Of methods that have no near search crops."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.near:
+            raise ModelError(f"near is {self.near}, it must be 0: this architecture has search crops of one side only")
+
+
 def batched(name: str, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> TensorSpec:
     """An input or output whose first axis is the targets of a call."""
     return TensorSpec(name, (-1, *shape), dtype, *((n, *shape) for n in BATCH))
@@ -83,6 +93,7 @@ def siamese_networks(
     template: Mapping[str, tuple[int, ...]],
     outputs: Callable[[int], Mapping[str, tuple[int, ...]]],
     sized: tuple[bool, bool] = (True, True),
+    told: Mapping[str, tuple[int, ...]] | None = None,
 ) -> tuple[Network, ...]:
     """The networks 'NAME/template', 'NAME/search' and, where there is one, 'NAME/near' of a model.
 
@@ -95,6 +106,7 @@ def siamese_networks(
         outputs: the same of what a search gives, by the rows and columns of its maps.
         sized: whether the head's ``template`` and ``search`` look at the target's size; what is not looked at cannot
             be an input of an exported network.
+        told: names and shapes of what else the head says of a template, which searches do not ask for.
     """
 
     def module(part: str) -> Any:
@@ -114,7 +126,7 @@ def siamese_networks(
     learn = Network(
         f"{name}/template",
         (batched("crops", (parameters.template, parameters.template, 3), np.uint8), *sizes[0]),
-        tuple(TensorSpec(spec.name, spec.shape) for spec in kept),
+        tuple(TensorSpec(key, (-1, *shape)) for key, shape in {**template, **(told or {})}.items()),
         model.digest,
         lambda: module("template"),
     )

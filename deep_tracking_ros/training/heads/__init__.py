@@ -32,6 +32,7 @@ class Head:
     parameters: Mapping[str, Any]
     description: str
     search: int = 256  # px, side of the crop that the tracker sees
+    near: int = 144  # px, the same while it follows many; 0 = it has no such crops
     sees: str = "search"
     grid: Mapping[str, tuple[float, ...]] = field(default_factory=lambda: dict(_SELECTION))  # see `finish.choose`
 
@@ -53,15 +54,17 @@ class Head:
 
 HEADS: dict[str, Head] = {
     "goturn": Head(
-        "goturn", {"channels": 64}, "GOTURN: the box is regressed from crops of two images in a row.", 128, "near", {}
+        "goturn", {"channels": 64}, "GOTURN: the box is regressed from two crops of one place.", 128, 0, "near", {}
     ),
     "siamrpn": Head(
         "siamrpn", {"channels": 96}, "SiamRPN: anchors are judged by depth-wise correlation with a template."
     ),
-    "mdnet": Head("mdnet", {"channels": 128}, "MDNet: candidates are judged by layers learnt on the way.", grid={}),
+    "mdnet": Head(
+        "mdnet", {"channels": 128}, "MDNet: candidates are judged by layers learnt on the way.", near=0, grid={}
+    ),
     "atom": Head(
         "atom", {"channels": 64}, "ATOM: an online classifier finds the target, its overlap is climbed.",
-        grid={"size_rate": (0.5, 0.8), "window": (0.15, 0.3)},
+        near=0, grid={"size_rate": (0.5, 0.8), "window": (0.15, 0.3)},
     ),
     "rpt": Head(
         "rpt", {"channels": 96}, "RPT: the target is a set of points, read by deformable convolution.",

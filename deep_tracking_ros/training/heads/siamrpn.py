@@ -22,7 +22,8 @@ def make(template: int, channels: int) -> SiamRPNHead:
 def loss(head: nn.Module, template: Features, search: Features, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Boxes are trained on generalised IoU in the place of the paper's smooth L1 norm of four shifts."""
     assert isinstance(head, SiamRPNHead)
-    logits, boxes = head.search(search, batch["size"], *head.template(template, batch["size"]))
+    kernels = head.template(template, batch["size"])[:2]
+    logits, boxes, _ = head.search(search, batch["size"], *kernels)
     count, cells = len(logits), logits.shape[2]
     target, positive = batch["target"], batch["positive"]
     logits, boxes = logits.reshape(count, -1), boxes.reshape(count, 4, -1).transpose(1, 2)
