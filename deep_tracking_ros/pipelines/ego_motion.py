@@ -20,6 +20,9 @@ UP: Mapping[str, Matrix] = {
 }
 """Axis of the sensor's frame that points up -> pose of that frame in one with z up and x forward."""
 
+MOST_FRAMES = 1000
+"""Moving frames that are kept; beyond, the one that has been silent for longest is forgotten."""
+
 
 class EgoMotion(ABC):
     """What is known of the sensor's motion. One thread calls `take`, another may ask."""
@@ -146,6 +149,8 @@ class ByTransforms(EgoMotion):
         poses = known[1] if known is not None and known[0] == parent else PoseBuffer(self._max_gap)
         poses.append(transform.stamp, transform.pose)
         self._moving[child] = (parent, poses)
+        if len(self._moving) > MOST_FRAMES:  # some broadcast a new frame for every object that they see
+            del self._moving[min(self._moving, key=lambda frame: self._moving[frame][1].newest or 0)]
 
     def covers(self, frame_id: str, stamp: int) -> bool:
         up, down = self._ways(frame_id)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from deep_tracking_ros.errors import DeepTrackingError, InvalidRequestError, NoFrameError, StampNotBufferedError
 from deep_tracking_ros.geometry.poses import inverse, pose_of_angles
-from deep_tracking_ros.pipelines.ego_motion import ByOdometry, ByTransforms, StandStill, read_mounting
+from deep_tracking_ros.pipelines.ego_motion import MOST_FRAMES, ByOdometry, ByTransforms, StandStill, read_mounting
 from deep_tracking_ros.pipelines.pose_buffer import PoseBuffer
 from deep_tracking_ros.types import Odometry, StaticTransforms, Transform, Transforms
 
@@ -174,6 +174,16 @@ class TestByTransforms:
         assert not ego.covers("lidar", 0)
         with pytest.raises(StampNotBufferedError, match="no transform odom -> base for the detections: the last pose"):
             ego.pose("base", S)
+
+    def test_frames_of_objects_that_come_and_go_do_not_fill_the_memory(self):
+        ego = ByTransforms("odom", GAP)
+        for k in range(MOST_FRAMES + 500):
+            t = 0.01 * k
+            ego.take("tf", Transforms((*moving(t).transforms, *moving(t, "base", f"object {k}").transforms)))
+        assert len(ego._moving) == MOST_FRAMES
+        np.testing.assert_allclose(ego.pose("base", 14 * S)[1], arc(14.0), atol=1e-9)
+        with pytest.raises(InvalidRequestError, match="no transforms lead from 'object 3'"):
+            ego.pose("object 3", 0)
 
     def test_a_circle_of_frames_ends(self):
         ego = ByTransforms("odom", GAP)
