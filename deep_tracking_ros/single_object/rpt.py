@@ -116,6 +116,13 @@ class RPTTracker(SiameseTracker):
         known = [cast(SiameseTarget, target) for target in plain]
         return [RPTTarget(t.box, t.size, t.features, c) for t, c in zip(known, classifiers, strict=True)]
 
+    def search(self, targets: Sequence[SiameseTarget], crops: NDArray[np.uint8]) -> dict[str, FloatArray]:
+        outputs = super().search(targets, crops)
+        if self.online is None:
+            return outputs
+        classifiers = [cast(RPTTarget, target).classifier for target in targets]
+        return {**outputs, "online": self.online.score(classifiers, outputs["late"])}
+
     def offers(self, outputs: Mapping[str, FloatArray], targets: Sequence[Any]) -> Offers:
         logits, points = outputs["logits"], pairs(outputs["points"])
         count = len(logits)
@@ -123,7 +130,7 @@ class RPTTracker(SiameseTracker):
         flat = logits.reshape(count, 1, -1)
         presence = sigmoid(flat)
         if self.online is not None:
-            seen = self.online.at_cells(self._scores(outputs, targets)).reshape(count, 1, -1)
+            seen = self.online.at_cells(outputs["online"]).reshape(count, 1, -1)
             share = np.float32(self.settings.online)
             presence = (1 - share) * presence + share * np.clip(seen, 0, 1)
         return Offers(presence, boxes, flat + outputs["quality"].reshape(count, 1, -1))
@@ -140,18 +147,17 @@ class RPTTracker(SiameseTracker):
             self._learn(cast("Sequence[RPTTarget]", targets), chosen, outputs)
         points = at_cell(pairs(outputs["points"]), chosen.cell)  # (N, 9, 2) crop px
         placed = crop_to_image(points, chosen.centres[:, None], chosen.sides[:, None], chosen.side)
-        return [replace(one, contour=by_angle(points)) for one, points in zip(estimates, placed, strict=True)]
-
-    def _scores(self, outputs: Mapping[str, FloatArray], targets: Sequence[RPTTarget]) -> FloatArray:
-        assert self.online is not None
-        return self.online.score([target.classifier for target in targets], outputs["late"])
+        return [
+            replace(one, contour=by_angle(points)) if np.isfinite(points).all() else one
+            for one, points in zip(estimates, placed, strict=True)
+        ]
 
     def _learn(self, targets: Sequence[RPTTarget], chosen: Chosen, outputs: Mapping[str, FloatArray]) -> None:
         """Classifiers learn from the images in which the network and they themselves agree on where the target is."""
         assert self.online is not None
         boxes = np.stack([target.box for target in targets])
         states = xyxy_to_cxcywh(image_to_crop(boxes, chosen.centres, chosen.sides, chosen.side))
-        found = self.online.localise(self._scores(outputs, targets), states[:, 2:])
+        found = self.online.localise(outputs["online"], states[:, 2:])
         presence = sigmoid(at_cell(outputs["logits"], chosen.cell))
         agreed = [
             one if sure >= self.settings.learn_from and _close(one, state) else replace(one, verdict=Verdict.UNCERTAIN)

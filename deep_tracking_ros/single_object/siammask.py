@@ -44,7 +44,8 @@ FINE = 4
 class SiamMaskSettings(SelectionSettings):
     """``tracking`` of the card."""
 
-    zoom: float = parameter(2.0, "Scale of the second look, for the mask; 1 = the first look's.", minimum=1, maximum=4)
+    # where search crops show two templates, more than 2 would cut long objects off
+    zoom: float = parameter(2.0, "Scale of the second look, for the mask; 1 = the first look's.", minimum=1, maximum=2)
     mask_threshold: float = parameter(0.5, "Probability from which a pixel is the object's.", minimum=0, maximum=1)
     box_from_mask: float = parameter(0.5, "Share of the mask's box in the box, where both agree.", minimum=0, maximum=1)
     agreement: float = parameter(0.5, "Least IoU of the mask's box and the regressed one.", minimum=0, maximum=1)

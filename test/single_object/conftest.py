@@ -1,6 +1,9 @@
+from functools import cache
+
 import cv2
 import numpy as np
 import pytest
+import untrained
 
 from deep_tracking_ros.models.store import find_model
 from deep_tracking_ros.single_object.registry import make_tracker
@@ -37,3 +40,10 @@ def scene():
         return image, np.array([x - half[0], y - half[1], x + half[0], y + half[1]], np.float32)
 
     return picture
+
+
+@pytest.fixture(scope="session")
+def small_model(tmp_path_factory):
+    """Gives the untrained model of an architecture."""
+    folder = tmp_path_factory.mktemp("untrained")
+    return cache(lambda name: untrained.make(name, folder))
