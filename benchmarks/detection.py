@@ -25,27 +25,32 @@ WEAK = Settings(high_score=0.3, start_score=0.35)
 
 
 def sequences(folder):
-    """(name, images, of each frame (N, 5) id and xyxy px) of all sequences below a folder."""
+    """(name, images, of each frame (N, 6) id, xyxy px and seen share) of all sequences below a folder."""
     for truth in sorted([*folder.rglob("groundtruth_rect.txt"), *folder.rglob("gt/gt.txt")]):
         if truth.name == "gt.txt":
             root, rows = truth.parents[1], np.loadtxt(truth, delimiter=",")
             if not (root / "img1").is_dir():
                 continue
             images = [frame.image for frame in read_images(root / "img1", 25)]
-            rows = rows[(rows[:, 7] == 1) & (rows[:, 8] >= 0.5)]  # people of whom half or more is seen
-            boxes = [rows[rows[:, 0] == k + 1][:, 1:6] for k in range(len(images))]
+            rows = rows[rows[:, 7] == 1]
+            boxes = [rows[rows[:, 0] == k + 1][:, [1, 2, 3, 4, 5, 8]] for k in range(len(images))]
         else:
             root = truth.parent
             images = [frame.image for frame in read_images(next(root.glob("[iJ]*")), 25)]
             rows = np.loadtxt(truth, delimiter=",", ndmin=2)
-            boxes = [np.array([[1, *row]] if np.isfinite(row).all() else np.zeros((0, 5))) for row in rows]
-        yield root.name, images, [np.c_[b[:, :1], xywh_to_xyxy(b[:, 1:]) - 1.5] for b in boxes]
+            boxes = [np.array([[1, *row, 1]] if np.isfinite(row).all() else np.zeros((0, 6))) for row in rows]
+        yield root.name, images, [np.c_[b[:, :1], xywh_to_xyxy(b[:, 1:5]) - 1.5, b[:, 5:]] for b in boxes]
 
 
 def compared(found, truth, least):
-    """True boxes found, and found boxes that are right, at an intersection over union."""
-    overlap = iou_matrix(truth[:, 1:], found)
-    return int((overlap.max(1, initial=0) > least).sum()), int((overlap.max(0, initial=0) > least).sum())
+    """Of what is seen by half or more: true boxes found; and of all: found boxes that are right."""
+    overlap = iou_matrix(truth[:, 1:5], found)
+    clear = truth[:, 5] >= 0.5
+    return int((overlap[clear].max(1, initial=0) > least).sum()), int((overlap.max(0, initial=0) > least).sum())
+
+
+def clear(truth):
+    return int((truth[:, 5] >= 0.5).sum())
 
 
 def by_motion(images, truth, score):
@@ -56,7 +61,7 @@ def by_motion(images, truth, score):
         found = proposals.step(image, k * DT, score, 0.45, 100)
         costs.append((time.process_time() - began) * 1e3)
         if k >= 2:
-            counts += [*compared(found.boxes, known, 0.3), *compared(found.boxes, known, 0.5), len(known), len(found)]
+            counts += [*compared(found.boxes, known, 0.3), *compared(found.boxes, known, 0.5), clear(known), len(found)]
     loose, right_loose, tight, right_tight, known, found = counts
     return [loose / known, tight / known, right_loose / max(found, 1), right_tight / max(found, 1),
             found / (len(costs) - 2), np.median(costs)]  # fmt: skip
@@ -71,7 +76,7 @@ def by_network(detector, folder):
             (found,) = detector.detect([image])
             costs.append((time.process_time() - began) * 1e3)
             a, b = compared(found.boxes, boxes, 0.5)
-            hit, right, known, found_count = hit + a, right + b, known + len(boxes), found_count + len(found)
+            hit, right, known, found_count = hit + a, right + b, known + clear(boxes), found_count + len(found)
     return hit / known, right / found_count, np.median(costs)
 
 
@@ -80,7 +85,8 @@ def known_again(appearance, folder):
     same = people = crops = 0
     began = time.process_time()
     for _, images, truth in sequences(folder):
-        ends = [(truth[k][:, 0], truth[k][:, 1:].astype(np.float32), images[k]) for k in (0, -1)]
+        seen = [truth[k][truth[k][:, 5] >= 0.5] for k in (0, -1)]
+        ends = [(rows[:, 0], rows[:, 1:5].astype(np.float32), images[k]) for rows, k in zip(seen, (0, -1), strict=True)]
         looks = appearance.embed([image for *_, image in ends], [boxes for _, boxes, _ in ends])
         crops += sum(map(len, looks))
         stayed = np.isin(ends[0][0], ends[1][0])
@@ -99,11 +105,11 @@ def switches(detector, appearance, folder, stride):
             looks = appearance.embed([images[k]], [found.boxes])[0] if appearance else None
             tracks = tracker.step((k + 1) * DT, Boxes(found.boxes, found.scores, found.kinds, looks))
             seen = tracks.scores >= 0
-            overlap = iou_matrix(truth[k][:, 1:], tracks.boxes[seen])
+            overlap = iou_matrix(truth[k][:, 1:5], tracks.boxes[seen])
             for row, person in enumerate(truth[k][:, 0]):
                 if overlap.shape[1] and overlap[row].max() > 0.5:
                     track = tracks.ids[seen][overlap[row].argmax()]
-                    changed += last.get(person, track) != track
+                    changed += int(last.get(person, track) != track)
                     last[person] = track
                     tracked += 1
     return changed, tracked
@@ -113,6 +119,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of sequences, for motion")
     parser.add_argument("--people", type=Path, help="folder of sequences as in MOT17, for the networks")
+    parser.add_argument(
+        "--long", type=Path, help="folder of sequences of one person each, for appearance in the tracker"
+    )
     parser.add_argument("--detector", help="ONNX file of a detector with the class person")
     parser.add_argument("--appearance", help="ONNX file of an appearance network")
     parser.add_argument("--score", type=float, default=0.5, help="least score of boxes by motion")
@@ -142,10 +151,10 @@ def main():
             same, people, ms = known_again(appearance, arguments.people)
             text += f"\nAppearance: {same} of {people} people known again, {ms:.1f} CPU ms a crop.\n"
             detector.wanted = Filter(0.1, classes=("person",))
-            for stride in (1, 2, 3):
-                for look in (None, appearance):
-                    changed, tracked = switches(detector, look, arguments.people, stride)
-                    what = f"every {stride}. image, {'with' if look else 'without'} appearance"
+            for folder, stride in ((arguments.people, 1), (arguments.people, 3), (arguments.long, 1)):
+                for look in (None, appearance) if folder else ():
+                    changed, tracked = switches(detector, look, folder, stride)
+                    what = f"{folder.name}, every {stride}. image, {'with' if look else 'without'} appearance"
                     values[what] = {"switches": int(changed), "tracked": tracked}
                     text += f"\n{what}: {changed} switches in {tracked} boxes.\n"
     print(text)

@@ -20,6 +20,7 @@ def masks(
     precision: Annotated[str, typer.Option(help="fp32, fp16 or bf16.")] = "fp32",
     threads: Annotated[int, typer.Option(min=1, help="Threads of the networks and of OpenCV.")] = 1,
     sequences: Annotated[str | None, typer.Option(help="Only these sequences: names with commas between.")] = None,
+    every: Annotated[int, typer.Option(min=1, help="Measure masks in each n-th frame; GrabCut is slow.")] = 1,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all results to this file.")] = None,
     how: Annotated[Format, typer.Option("--format", help="How tables are printed.")] = Format.table,
 ) -> None:
@@ -41,9 +42,15 @@ def masks(
     here = machine()
     console = make_console()
     with progress_bar(console, sum(map(len, found)) * len(trackers)) as advance:
-        results = [evaluate(tracker, found, partial(advance, tracker.card.name)) for tracker in trackers]
+        results = [evaluate(tracker, found, every, partial(advance, tracker.card.name)) for tracker in trackers]
     show(console, report.masks(results), how)
     if json_file:
         date = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        written = {"models": [one.as_json() for one in results], "threads": threads, "date": date, "machine": here}
+        written = {
+            "models": [one.as_json() for one in results],
+            "every": every,
+            "threads": threads,
+            "date": date,
+            "machine": here,
+        }
         json_file.write_text(json.dumps(written, indent=1) + "\n")

@@ -133,7 +133,7 @@ class MaskRun:
 
     region: NDArray[np.float64]  # (n,) J of each annotated frame
     contours: NDArray[np.float64]  # (n,) F
-    seconds: NDArray[np.float64]  # (T - 1,) processor time a frame, the tracker's step included
+    seconds: NDArray[np.float64]  # (m,) processor time of frames, the tracker's step included
     given: int  # frames in which there was a mask at all
 
 
@@ -141,9 +141,13 @@ WAYS = OWN, FILLED, GRABCUT = "own mask", "filled box", "GrabCut"
 
 
 def run(
-    tracker: SingleObjectTracker, sequence: Sequence, progress: Callable[[], None] = lambda: None
+    tracker: SingleObjectTracker, sequence: Sequence, every: int = 1, progress: Callable[[], None] = lambda: None
 ) -> dict[str, MaskRun]:
     """Follow the target of a sequence from its first true box and measure the masks that come out.
+
+    Args:
+        every: masks are measured, and GrabCut is run, in each n-th frame only; it takes longer than most trackers.
+        progress: called after each frame.
 
     Returns:
         By the way the masks are made: `OWN`, empty where the tracker gives none, `FILLED` and `GRABCUT` from its box.
@@ -164,15 +168,15 @@ def run(
         begin = time.process_time()
         (estimate,) = tracker.track(image, [target])
         step = time.process_time() - begin
-        begin = time.process_time()
-        cut = grabcut(image, estimate.box)
-        seconds[GRABCUT].append(step + time.process_time() - begin)
         seconds[OWN].append(step)
         seconds[FILLED].append(step)
         given += estimate.mask is not None
         progress()
-        if truth is None:
+        if truth is None or (index - first) % every:
             continue
+        begin = time.process_time()
+        cut = grabcut(image, estimate.box)
+        seconds[GRABCUT].append(step + time.process_time() - begin)
         own = np.zeros((height, width), np.bool_) if estimate.mask is None else whole(estimate.mask, height, width)
         for way, mask in zip(WAYS, (own, fill(estimate.box, height, width), cut), strict=True):
             measures[way].append((region_similarity(mask, truth), contour_accuracy(mask, truth)))
@@ -222,9 +226,12 @@ class MaskResult:
 
 
 def evaluate(
-    tracker: SingleObjectTracker, sequences: SequenceOf[Sequence], progress: Callable[[], None] = lambda: None
+    tracker: SingleObjectTracker,
+    sequences: SequenceOf[Sequence],
+    every: int = 1,
+    progress: Callable[[], None] = lambda: None,
 ) -> MaskResult:
-    """Run a tracker over sequences with masks, see `run`; ``progress`` is called after each frame.
+    """Run a tracker over sequences with masks, see `run`.
 
     Ways in which there was no mask in any frame (`OWN` of a tracker that gives boxes only) are left out.
     """
@@ -232,7 +239,7 @@ def evaluate(
     warm = int(np.flatnonzero(np.isfinite(first.boxes).all(1))[0])
     image = first.image(warm)
     tracker.track(image, tracker.start(image, first.boxes[warm][None]))
-    runs = {sequence.name: run(tracker, sequence, progress) for sequence in sequences}
+    runs = {sequence.name: run(tracker, sequence, every, progress) for sequence in sequences}
     ways = [way for way in WAYS if any(one[way].given for one in runs.values())]
     return MaskResult(
         tracker.card.name,

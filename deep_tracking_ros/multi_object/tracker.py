@@ -29,8 +29,6 @@ Flags = NDArray[np.bool_]
 
 HISTORY = 3
 """Observations over which the direction of an object is taken (OC-SORT's delta t)."""
-MEND_STEPS = 5
-"""Most virtual boxes that stand in for those that were missed."""
 APPEARANCE_GATE = 0.25
 """Larger cosine distances (half of them, 0 to 1) say nothing; as in BoT-SORT."""
 APPEARANCE_OVERLAP = 0.5
@@ -67,6 +65,7 @@ class Settings:
     tentative_overlap: float = 0.3  # of high boxes with tentative tracks, times score
     duplicate_overlap: float = 0.9  # a box that overlaps a better one of its class by more begins no track
     direction: float = 0.05  # weight of the direction of motion in the cost of an association
+    mend_steps: int = 5  # most steps from the last box to the new one of what was hidden; 0 = goes on as predicted
     confirm_after: int = 2  # boxes until a track is confirmed
     occluded_time: float = 0.3  # s without a box until it is lost
     memory: float = 1.0  # s without a box until it is forgotten
@@ -198,7 +197,7 @@ class MultiObjectTracker:
             found = np.zeros(n, bool)
             found[rows] = True
             hidden &= found
-        if np.count_nonzero(hidden):
+        if self.settings.mend_steps and np.count_nonzero(hidden):
             back = hidden.nonzero()[0]
             tracks.belief[:, back] = self._mended(back, targets.take(back, 1), now)
         self._filter.update(tracks.belief, targets, found)
@@ -223,7 +222,7 @@ class MultiObjectTracker:
     def _mended(self, rows: Indices, targets: Array, now: float) -> Array:
         """(12, K) prediction for tracks that were hidden, as if seen on the straight way to their new boxes."""
         tracks = self._tracks
-        steps = np.minimum(tracks.counts[MISSED].take(rows) + 1, MEND_STEPS)
+        steps = np.minimum(tracks.counts[MISSED].take(rows) + 1, self.settings.mend_steps)
         dt = (now - tracks.facts[SEEN].take(rows)) * 1e-9 / steps
         belief = tracks.last.take(rows, 1)
         begin = kalman.TARGETS.dot(belief[kalman.PLACE])

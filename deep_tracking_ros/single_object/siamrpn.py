@@ -146,4 +146,5 @@ class SiamRPNTracker(SiameseTracker):
             ]
             if len(others) and flat[chosen.cell[i]] > 0.5:
                 seen = describe(outputs["late"][i], places[others])
+                seen = seen[np.isfinite(seen).all(1)]  # others would spoil what is compared with them for ever
                 target.distractors = np.concatenate([target.distractors, seen])[-MEMORY:]

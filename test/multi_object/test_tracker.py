@@ -1,3 +1,4 @@
+import resource
 import time
 
 import numpy as np
@@ -65,6 +66,69 @@ def test_a_shift_of_time_changes_nothing(shift, seed):
         assert (one.ids == other.ids).all()
         assert (one.boxes == other.boxes).all()
         assert (one.ages == other.ages).all()
+
+
+def crowd(seed, frames=12):
+    """Boxes with a real detector's faults: crossings, noise, misses, false ones, low scores, copies, two classes."""
+    rng = np.random.default_rng(seed)
+    count = int(rng.integers(2, 15))
+    start, speed = rng.uniform(0, 300, (count, 2)), rng.uniform(-300, 300, (count, 2))
+    for k in range(frames):
+        centres = np.concatenate([start + speed * k * 0.04 + rng.normal(0, 2, (count, 2)), rng.uniform(0, 300, (3, 2))])
+        kept = np.concatenate([(rng.random(len(centres)) < 0.8).nonzero()[0], rng.integers(0, len(centres), 2)])
+        boxes = np.array([at(x, y) for x, y in centres[kept]])
+        scores = np.round(rng.uniform(0.05, 1, len(kept)), 1)  # some are equal
+        yield boxes, scores, kept % 2
+
+
+def messy(seed, order=lambda rng, n: np.arange(n)):
+    rng = np.random.default_rng(seed)
+    for boxes, scores, kinds in crowd(seed):
+        index = order(rng, len(boxes))
+        yield found(boxes[index], scores[index], kinds[index])
+
+
+def assert_same(one, other):
+    for name in ("ids", "boxes", "velocities", "covariance", "scores", "kinds", "states", "ages", "unseen"):
+        assert (getattr(one, name) == getattr(other, name)).all(), name
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=40, deadline=None)
+def test_the_order_of_any_detections_means_nothing(seed):
+    tracks = run(messy(seed))
+    for one, other in zip(tracks, run(messy(seed, lambda rng, n: rng.permutation(n))), strict=True):
+        assert_same(one, other)
+    assert max(len(t) for t in tracks) > 2
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(-(2**31), 2**31))
+@settings(max_examples=25, deadline=None)
+def test_a_shift_of_time_changes_nothing_for_any_detections(seed, shift):
+    for one, other in zip(run(messy(seed)), run(messy(seed), start=DT + shift * 10**9 + 1), strict=True):
+        assert_same(one, other)
+
+
+@given(st.integers(0, 2**32 - 1), st.lists(st.floats(1e-4, 100), min_size=12, max_size=12))
+@settings(max_examples=25, deadline=None)
+def test_covariance_stays_positive_definite_for_any_detections_at_any_times(seed, dts):
+    tracker = MultiObjectTracker(Settings(memory=1e6))
+    for stamp, step in zip(np.cumsum(dts) * 1e9, messy(seed), strict=True):
+        tracks = tracker.step(int(stamp) + 1, step)
+        p, pv, v = tracks.covariance
+        assert (p > 0).all()
+        assert (v > 0).all()
+        assert (p * v > pv**2).all()
+        assert np.isfinite(tracks.boxes).all()
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=15, deadline=None)
+def test_detections_given_twice_are_as_given_once(seed):
+    boxes = world(seed, 6, 12)
+    twice = run([found(np.concatenate([frame, frame])) for frame in boxes])
+    for one, other in zip(run([found(frame) for frame in boxes]), twice, strict=True):
+        assert_same(one, other)
 
 
 def test_real_time_between_frames_is_used():
@@ -169,6 +233,30 @@ def test_a_thousand_copies_of_two_objects_are_two_tracks():
     assert tracks.ids.tolist() == [1, 2]
 
 
+def test_a_thousand_times_the_detections_take_no_square_of_memory():
+    rng = np.random.default_rng(0)
+    people = np.array([at(200.0 * (k % 10), 200.0 * (k // 10)) for k in range(50)])
+    copies = np.repeat(people, 1000, 0)
+    tracker = MultiObjectTracker()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for k in range(3):
+        boxes = copies + rng.normal(0, 0.2, copies.shape)
+        tracks = tracker.step(DT * (k + 1), found(boxes, rng.uniform(0.7, 1, len(boxes))))
+        assert tracks.ids.tolist() == list(range(1, 51))
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown < 300 * 1024  # KiB; all pairs of the boxes would take 20 GB
+
+
+def test_mending_can_be_left_out():
+    way = [100 + 8 * k for k in range(10)]
+    steps = [found([at(x, 50)]) for x in way] + [NOTHING] * 4 + [found([at(way[-1] + 20, 50)])]
+    mended = run(steps)[-1]
+    plain = run(steps, MultiObjectTracker(Settings(mend_steps=0)))[-1]
+    assert mended.ids.tolist() == plain.ids.tolist() == [1]
+    # 20 px in five frames are 100 px/s; without mending the 200 px/s of before weigh in
+    assert abs(mended.velocities[0, 0] - 100) < 0.5 * abs(plain.velocities[0, 0] - 100)
+
+
 def test_cost_is_near_linear_in_the_number_of_objects():
     def seconds(side):
         y, x = np.mgrid[:side, :side].reshape(2, -1) * 100.0
@@ -199,5 +287,23 @@ def test_churning_ids_leave_nothing_behind():
 
 def test_trackers_share_nothing():
     first, second = MultiObjectTracker(), MultiObjectTracker()
-    first.step(DT, found([at(50, 50), at(300, 50)]))
-    assert second.step(DT, found([at(50, 50)])).ids.tolist() == [1]
+    turns = [
+        (run([one], first, DT * (k + 1))[0], run([two], second, DT * (k + 1))[0])
+        for k, (one, two) in enumerate(zip(messy(1), messy(2), strict=True))
+    ]
+    for (one, two), alone, other in zip(turns, run(messy(1)), run(messy(2)), strict=True):
+        assert_same(one, alone)
+        assert_same(two, other)
+    assert turns[0][0].ids[0] == turns[0][1].ids[0] == 1
+
+
+def test_what_was_given_out_does_not_change_any_more():
+    tracker, steps = MultiObjectTracker(), list(messy(3))
+    given_out = run(steps[:5], tracker)[-1]
+    kept = {name: value.copy() for name, value in vars(given_out).items()}
+    run(steps[5:], tracker, 6 * DT)
+    assert all((vars(given_out)[name] == value).all() for name, value in kept.items())
+    for value in vars(given_out).values():  # and what a user does with it is his own affair
+        value[:] = 0
+    for one, other in zip(run(steps), run(steps), strict=True):
+        assert_same(one, other)

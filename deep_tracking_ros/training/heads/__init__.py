@@ -68,7 +68,7 @@ HEADS: dict[str, Head] = {
     ),
     "rpt": Head(
         "rpt", {"channels": 96}, "RPT: the target is a set of points, read by deformable convolution.",
-        grid={**_SELECTION, "online": (0.4, 0.0, 0.6)},
+        grid={**_SELECTION, "online": (0.4,)},
     ),
     "transt": Head(
         "transt", {"channels": 96, "layers": 2, "heads": 4}, "TransT: attention in the place of correlation."
