@@ -80,7 +80,7 @@ class Rig:
                         return values
             return None
 
-        self.wait(found, 10.0)
+        self.wait(found)
         return found()
 
 
@@ -149,7 +149,7 @@ def test_cameras_share_a_network_and_each_has_its_own_results(tmp_path, model):
         assert rig.results("/front/image", 21)[-1].stamp == START + 30 * DT
 
 
-def test_a_model_that_is_not_there_is_told_and_can_be_mended(tmp_path, model):
+def test_a_model_that_is_not_there_is_told_with_those_that_are(tmp_path, model):
     with running(tmp_path, {}, model=str(tmp_path / "none.onnx")) as rig:
         values = rig.diagnostics(lambda v: "not configured" in v["message"])
         assert "there is no model file" in values["message"]
