@@ -71,10 +71,10 @@ def test_every_port_and_command_of_every_pipeline_can_travel():
 def test_requests():
     time = SimpleNamespace(sec=5, nanosec=6)
     box = {"center_x": 30.0, "center_y": 60.0, "size_x": 40.0, "size_y": 80.0}
-    request = messages.read_set_target(SimpleNamespace(stamp=time, label="bus", id=4, **box))
+    request = messages.read_set_target(SimpleNamespace(stamp=time, label="bus", id=4, track_id=0, **box))
     assert request.box.tolist() == [10, 20, 50, 100]
     assert (request.stamp, request.label, request.id) == (5_000_000_006, "bus", 4)
-    assert messages.read_set_target(SimpleNamespace(stamp=time, label="", **box)).id == 0  # a goal has none
+    assert messages.read_set_target(SimpleNamespace(stamp=time, label="", track_id=0, **box)).id == 0  # a goal has none
 
 
 @pytest.mark.parametrize(
