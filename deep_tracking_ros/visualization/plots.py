@@ -79,7 +79,7 @@ def reliability_plot(scores: Mapping[str, TrustedScores], path: Path) -> None:
         below = figure.add_subplot(grid[2 * row + 1, column], xlim=(0, 1), xlabel="Stated probability")
         below.bar(edges[:-1], one.frames, 1 / len(one.frames), align="edge", color="C0", label="all")
         below.bar(edges[:-1], one.absent, 1 / len(one.frames), align="edge", color="C1", label="out of view")
-        below.set_yscale("log")
+        below.set(yscale="log", ylim=(0.8, 2 * max(int(one.frames.max()), 5)))
         if column == 0:
             above.set_ylabel("Share with IoU > 0.5")
             below.set_ylabel("Frames")
