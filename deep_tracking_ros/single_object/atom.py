@@ -190,6 +190,10 @@ class AtomTracker(SiameseTracker):
 
 
 def confidence(score: FloatArray, overlap: FloatArray) -> FloatArray:
-    """What the score is calibrated from: the classifier's score times the predicted IoU, stretched to a logit."""
+    """What the score is calibrated from: the classifier's score times the predicted IoU, stretched to a logit.
+
+    Not a number where either is not finite.
+    """
     both = np.clip(score, 0, 1) * np.clip(overlap, 0, 1)
-    return np.asarray(6 * (2 * both - 1), np.float32)
+    known = np.isfinite(score) & np.isfinite(overlap)
+    return np.where(known, 6 * (2 * both - 1), np.nan).astype(np.float32)

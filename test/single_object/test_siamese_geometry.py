@@ -140,6 +140,19 @@ def test_boxes_come_out_to_the_pixel(small_model, name, x, y, to_x, to_y):
     np.testing.assert_allclose(estimate.box, truth, atol=atol)
 
 
+@pytest.mark.parametrize(("x", "y", "to_x", "to_y"), [(150, 100, 158, 95), (4, 6, 9, 1), (286, 206, 280, 203)])
+def test_goturn_regresses_to_the_pixel(small_model, x, y, to_x, to_y):
+    """In a window of 64 px around the last box; the next is looked for around the new one."""
+    tracker = seeing(small_model, "goturn")
+    (target,) = tracker.start(picture(box_at(x, y, 32, 32)), box_at(x, y, 32, 32)[None])
+    truth = box_at(to_x, to_y, 28, 30)
+    (estimate,) = tracker.track(picture(truth), [target])
+    np.testing.assert_allclose(estimate.box, truth, atol=2e-4)
+    truth = box_at(to_x + 6, to_y + 4, 28, 30)
+    (estimate,) = tracker.track(picture(truth), [target])
+    np.testing.assert_allclose(estimate.box, truth, atol=0.55)  # half a pixel of a window that is scaled now
+
+
 @pytest.mark.parametrize("name", ["siamrpn", "transt", "rpt", "siammask"])
 @pytest.mark.parametrize(("w", "h"), [(12, 12), (64, 64), (40, 18), (30, 90)])
 def test_boxes_come_out_at_any_scale_and_aspect(small_model, name, w, h):

@@ -244,6 +244,7 @@ NEEDED = {
     "mdnet/features": ("late",),
     "mdnet/pool": ("pooled",),
     "atom/search": ("fine", "coarse"),
+    "atom/overlap": ("iou",),
     "rpt/search": ("logits", "quality", "points", "late"),
     "transt/search": ("logits", "boxes"),
     "siammask/search": ("logits", "boxes"),
