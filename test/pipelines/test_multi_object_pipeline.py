@@ -1,6 +1,10 @@
+import resource
+
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from deep_tracking_ros.errors import InvalidRequestError
 from deep_tracking_ros.pipelines.multi_object import MultiObjectParameters, MultiObjectPipeline
@@ -60,6 +64,45 @@ def test_late_ones_find_their_place_while_others_wait():
         assert (one.boxes[0].box == other.boxes[0].box).all()
     status = pipeline.status()
     assert (status["duplicates"], status["late"], status["held"]) == (1, 0, 2)
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=30, deadline=None)
+def test_a_stream_with_every_fault_gives_the_tracks_of_the_clean_one(seed):
+    rng, frames = np.random.default_rng(seed), 25
+    clean = [seen(k, 50 + 5 * k, 400 - 3 * k) for k in range(frames)]
+    bad = [
+        Detection(np.full(4, np.nan, np.float32), 0.9, "person"),
+        Detection(np.array([60, 60, 20, 90], np.float32), 0.9, "person"),
+        Detection(box(200), float("nan"), "person"),
+        Detection(np.array([-np.inf, 0, np.inf, 50], np.float32), 0.9, "person"),
+    ]
+    faulty = []
+    for item in clean:
+        found = (*item.detections, *bad)
+        shuffled = tuple(found[i] for i in rng.permutation(len(found)))
+        faulty.append(Detections(item.stamp, item.frame_id, shuffled))
+    # at most three places late, and each is sent once more at any later time within the wait
+    order = np.argsort(np.arange(frames) + rng.uniform(0, 3, frames))
+    order = [k for place, k in enumerate(order) for k in (k, order[max(0, place - int(rng.integers(0, 3)))])]
+    tail = [seen(frames + k, 50, frame_id="camera") for k in range(4)]  # pushes out what waits
+    pipeline = make(reorder_wait=0.16, reorder_tolerance=0.5)
+    results = feed(pipeline, *(faulty[k] for k in order), *tail)[:frames]
+    for one, other in zip(results, feed(make(), *clean), strict=True):
+        assert one.stamp == other.stamp
+        assert [b.id for b in one.boxes] == [b.id for b in other.boxes] == [1, 2]
+        assert all((a.box == b.box).all() for a, b in zip(one.boxes, other.boxes, strict=True))
+    status = pipeline.status()
+    assert status["duplicates"] + status["late"] == frames  # a copy of what was processed already may be either
+    assert status["jumps"] == 0
+
+
+def test_a_thousand_times_the_detections_are_the_same_tracks():
+    pipeline = make()
+    for k in range(3):
+        item = seen(k, 50, 200, 400)
+        (result,) = feed(pipeline, Detections(item.stamp, item.frame_id, item.detections * 1000))
+        assert [b.id for b in result.boxes] == [1, 2, 3]
 
 
 def test_no_more_than_a_limit_wait():
@@ -190,3 +233,17 @@ def test_memory_stays_flat_with_churning_ids():
         (result,) = feed(pipeline, seen(k, *rng.uniform(0, 9000, 3)))
     assert len(result.boxes) <= 6
     assert result.boxes[-1].id > 1000
+
+
+@pytest.mark.slow
+def test_memory_stays_flat_over_100_000_frames_with_churning_ids():
+    pipeline, rng, highest, before = make(), np.random.default_rng(0), 0, 0
+    for k in range(100_000):
+        (result,) = feed(pipeline, seen(k, *rng.uniform(0, 9000, 3)))
+        begun = [b.id for b in result.boxes if b.age == 0]
+        assert all(id_ > highest for id_ in begun)  # none is given twice
+        highest = max([highest, *begun])
+        if k == 10_000:
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert highest > 200_000
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 4 * 1024  # KiB
