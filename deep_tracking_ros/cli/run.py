@@ -17,7 +17,7 @@ def _list(show: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from deep_tracking_ros.ros.nodes import LAUNCHES
+    from deep_tracking_ros.ros.launches import LAUNCHES
 
     for name, launch in LAUNCHES.items():
         table = Table("argument", "default", "meaning", title=f"arguments of {name}", title_justify="left")

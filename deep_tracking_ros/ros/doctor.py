@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from deep_tracking_ros.errors import DeepTrackingError
 from deep_tracking_ros.ros.installation import Finding
-from deep_tracking_ros.ros.nodes import CAMERA, NODES
+from deep_tracking_ros.ros.launches import CAMERA
+from deep_tracking_ros.ros.nodes import NODES
 from deep_tracking_ros.types import seconds
 
 if TYPE_CHECKING:

@@ -10,12 +10,13 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from deep_tracking_ros.ros import nodes
+from deep_tracking_ros.ros import launches, nodes
+from deep_tracking_ros.ros.interfaces import PACKAGE
 
 
 def describe(launch: str) -> LaunchDescription:
     """All arguments, then the nodes with what was given: the same that ``deep-tracking run`` starts."""
-    arguments = nodes.LAUNCHES[launch].arguments
+    arguments = launches.LAUNCHES[launch].arguments
 
     def start(context: Any) -> list[Any]:
         values = {a.name: LaunchConfiguration(a.name).perform(context) for a in arguments}
@@ -32,7 +33,7 @@ def describe(launch: str) -> LaunchDescription:
 
 def _action(node: nodes.NodeStart) -> Any:
     return (LifecycleNode if node.lifecycle else Node)(
-        package=nodes.PACKAGE,
+        package=PACKAGE,
         executable=node.executable,
         name=node.name,
         namespace=node.namespace,

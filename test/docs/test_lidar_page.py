@@ -8,7 +8,7 @@ import pytest
 from deep_tracking_ros.parameters import declared
 from deep_tracking_ros.pipelines.fusion import FusionPipeline
 from deep_tracking_ros.pipelines.lidar_proposals import LidarProposalsPipeline
-from deep_tracking_ros.ros.nodes import LAUNCHES
+from deep_tracking_ros.ros.launches import LAUNCHES
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "lidar.md").read_text()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from deep_tracking_ros.cli.main import VERBS
 from deep_tracking_ros.parameters import declared
 from deep_tracking_ros.pipelines.single_object import SingleObjectPipeline
-from deep_tracking_ros.ros.nodes import LAUNCHES
+from deep_tracking_ros.ros.launches import LAUNCHES
 from deep_tracking_ros.ros.parameters import NodeParameters
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from deep_tracking_ros.errors import DataError, InvalidRequestError
-from deep_tracking_ros.ros import bags, interfaces, nodes, runner
+from deep_tracking_ros.ros import bags, interfaces, launches, nodes, runner
 
 ROOT = Path(__file__).parents[2]
 CASES = [
@@ -109,7 +109,7 @@ def evaluated(value):
 def test_launch_file_and_runner_start_the_same_nodes(stock_names, in_bags, name, values):
     *arguments, function = load_launch_file(name).generate_launch_description()
     declared = {a.args[0]: a for a in arguments}
-    assert list(declared) == [a.name for a in nodes.LAUNCHES[name].arguments]
+    assert list(declared) == [a.name for a in launches.LAUNCHES[name].arguments]
     assert all(a.description for a in arguments)
     context = {key: a.default_value for key, a in declared.items()} | values
     launched = function.function(context)
