@@ -18,7 +18,6 @@ from deep_tracking_ros.geometry.crops import crop, crop_to_image, image_to_crop
 from deep_tracking_ros.inference.engine import Engine, Network, TensorSpec
 from deep_tracking_ros.models.store import Model
 from deep_tracking_ros.parameters import parameter
-from deep_tracking_ros.single_object.parts.box_selection import SelectionSettings
 from deep_tracking_ros.single_object.parts.online_target import OnlineTargets, quick_classifier
 from deep_tracking_ros.single_object.parts.peaks import PeakSettings, Verdict
 from deep_tracking_ros.single_object.parts.refinement import (
@@ -30,10 +29,9 @@ from deep_tracking_ros.single_object.parts.refinement import (
 )
 from deep_tracking_ros.single_object.parts.siamese_tracker import (
     CHANNELS,
-    Offers,
     OneSideParameters,
     SiameseTarget,
-    SiameseTracker,
+    TemplateTracker,
     backbone_network,
     batched,
     keep,
@@ -47,7 +45,7 @@ NAMES = ("fine", "coarse")
 
 
 @dataclass(frozen=True)
-class AtomSettings(SelectionSettings):
+class AtomSettings:
     """``tracking`` of the card."""
 
     boxes: int = parameter(10, "Boxes that climb for each target.", minimum=1, maximum=64)
@@ -57,6 +55,7 @@ class AtomSettings(SelectionSettings):
     steps: int = parameter(5, "Steps of the climb.", minimum=0, maximum=100)
     step: float = parameter(0.05, "Length of a step; see RefinementSettings.", minimum=1e-6, maximum=10)
     update_every: int = parameter(10, "Images from one update of a classifier to the next.", minimum=1, maximum=10_000)
+    size_rate: float = parameter(0.5, "Share of a change of size that is taken on.", minimum=0, maximum=1)
     window: float = parameter(0.15, "What a place at the edge of the crop loses in score.", minimum=0, maximum=1)
     not_found: float = parameter(0.25, "Score below which the target is not there.", minimum=-1, maximum=1)
 
@@ -110,7 +109,7 @@ def networks(model: Model) -> tuple[Network, ...]:
     return *pair, climb, backbone_network("atom", model, p.search)
 
 
-class AtomTracker(SiameseTracker):
+class AtomTracker(TemplateTracker):
     """Follows targets by the networks of `networks` and one small classifier for each target."""
 
     Settings = AtomSettings
@@ -129,9 +128,6 @@ class AtomTracker(SiameseTracker):
         )
         line = np.abs(np.linspace(-1, 1, self.parameters.cells + 1, dtype=np.float32))
         self.away = np.float32(s.window) * np.maximum(line[:, None], line[None]) ** 2
-
-    def offers(self, outputs: Any, targets: Any) -> Offers:
-        raise TypeError("ATOM climbs from boxes of its own, it has no offers to choose from")
 
     def learn(self, image: NDArray[np.uint8], boxes: FloatArray) -> list[Target]:
         states = xyxy_to_cxcywh(boxes)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,14 +19,12 @@ from deep_tracking_ros.geometry.crops import context_side, crop_to_image
 from deep_tracking_ros.inference.engine import Network
 from deep_tracking_ros.models.store import Model
 from deep_tracking_ros.parameters import parameter
-from deep_tracking_ros.single_object.parts.box_selection import SelectionSettings
 from deep_tracking_ros.single_object.parts.siamese_tracker import (
     CONTEXT,
     STRIDE,
-    Offers,
     OneSideParameters,
     SiameseTarget,
-    SiameseTracker,
+    TemplateTracker,
     keep,
     kept_features,
     run,
@@ -46,8 +44,8 @@ class GoturnParameters(OneSideParameters):
 
 
 @dataclass(frozen=True)
-class GoturnSettings(SelectionSettings):
-    """``tracking`` of the card; there is one box and nothing to select."""
+class GoturnSettings:
+    """``tracking`` of the card."""
 
     hold: float = parameter(-2.0, "Trust, a logit, below which the last crop is kept.", minimum=-100, maximum=100)
 
@@ -73,7 +71,7 @@ def networks(model: Model) -> tuple[Network, ...]:
     )
 
 
-class GoturnTracker(SiameseTracker):
+class GoturnTracker(TemplateTracker):
     """Follows targets by the two networks of `networks`; both run in every image."""
 
     reach = 0.4
@@ -81,9 +79,6 @@ class GoturnTracker(SiameseTracker):
     Settings = GoturnSettings
     settings: GoturnSettings
     networks = staticmethod(networks)
-
-    def offers(self, outputs: Any, targets: Any) -> Offers:
-        raise TypeError("GOTURN regresses one box, it has no offers to choose from")
 
     def track(self, image: NDArray[np.uint8], targets: Sequence[Target]) -> list[Estimate]:
         if not targets:

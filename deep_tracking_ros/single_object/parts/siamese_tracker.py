@@ -197,33 +197,26 @@ class Chosen:
     scores: FloatArray  # (N,)
 
 
-class SiameseTracker(SingleObjectTracker):
-    """Follows targets by two networks; a method's tracker says what its head offers."""
+class TemplateTracker(SingleObjectTracker):
+    """Learns a template of each target by one network, and looks for it in search crops by another one."""
 
     reach = 1.25
     Parameters: ClassVar[type[SiameseParameters]] = SiameseParameters
-    Settings: ClassVar[type[SelectionSettings]] = SelectionSettings
+    Settings: ClassVar[type[Any]]
+    """Of the card's ``tracking``."""
 
     def __init__(self, model: Model, make: Callable[[Network], Engine]) -> None:
         self.card = model.card
         self.parameters: SiameseParameters = model.card.settings(self.Parameters, "parameters")
-        self.settings: SelectionSettings = model.card.settings(self.Settings)
+        self.settings: Any = model.card.settings(self.Settings)
         self.calibration = Calibration.from_card(model.card.calibration)
         self.engines = tuple(make(network) for network in self.networks(model))
         self.by_name = {engine.network.name.partition("/")[2]: engine for engine in self.engines}
-        self.windows = {
-            side: cosine_window(side // STRIDE + 2)[1:-1, 1:-1].reshape(1, -1)
-            for side in {self.parameters.search, self.parameters.near} - {0}
-        }
 
     @staticmethod
     @abstractmethod
     def networks(model: Model) -> tuple[Network, ...]:
         """Those of `siamese_networks`, and what else the method runs."""
-
-    @abstractmethod
-    def offers(self, outputs: Mapping[str, FloatArray], targets: Sequence[Any]) -> Offers:
-        """What the search network gave for targets of this tracker, as boxes with a probability each."""
 
     def start(self, image: NDArray[np.uint8], boxes: ArrayLike) -> list[Target]:
         height, width = image.shape[:2]
@@ -240,16 +233,6 @@ class SiameseTracker(SingleObjectTracker):
             SiameseTarget(box, size, {key: value[i] for key, value in features.items()})
             for i, (box, size) in enumerate(zip(boxes, sizes, strict=True))
         ]
-
-    def track(self, image: NDArray[np.uint8], targets: Sequence[Target]) -> list[Estimate]:
-        if not targets:
-            return []
-        ours = [cast(SiameseTarget, target) for target in targets]
-        last = xyxy_to_cxcywh(np.stack([target.box for target in ours]))
-        side = self.parameters.side(len(ours), MANY)
-        centres, sides = self.search_windows(last, side)
-        outputs = self.search(ours, crop(image, centres, sides, side))
-        return self.take(image, ours, self.choose(self.offers(outputs, ours), last, centres, sides, side), outputs)
 
     def search(self, targets: Sequence[SiameseTarget], crops: NDArray[np.uint8]) -> dict[str, FloatArray]:
         """What the network for search crops (N, S, S, 3) of this side gives for each target."""
@@ -269,6 +252,34 @@ class SiameseTracker(SingleObjectTracker):
         With a ``zoom`` other than 1 they show less at a larger scale than the template's.
         """
         return context_window(states, side / (self.parameters.template * zoom))
+
+
+class SiameseTracker(TemplateTracker):
+    """Chooses one of the boxes that its head offers; a method's tracker says which these are."""
+
+    Settings = SelectionSettings
+    settings: SelectionSettings
+
+    def __init__(self, model: Model, make: Callable[[Network], Engine]) -> None:
+        super().__init__(model, make)
+        self.windows = {
+            side: cosine_window(side // STRIDE + 2)[1:-1, 1:-1].reshape(1, -1)
+            for side in {self.parameters.search, self.parameters.near} - {0}
+        }
+
+    @abstractmethod
+    def offers(self, outputs: Mapping[str, FloatArray], targets: Sequence[Any]) -> Offers:
+        """What the search network gave for targets of this tracker, as boxes with a probability each."""
+
+    def track(self, image: NDArray[np.uint8], targets: Sequence[Target]) -> list[Estimate]:
+        if not targets:
+            return []
+        ours = [cast(SiameseTarget, target) for target in targets]
+        last = xyxy_to_cxcywh(np.stack([target.box for target in ours]))
+        side = self.parameters.side(len(ours), MANY)
+        centres, sides = self.search_windows(last, side)
+        outputs = self.search(ours, crop(image, centres, sides, side))
+        return self.take(image, ours, self.choose(self.offers(outputs, ours), last, centres, sides, side), outputs)
 
     def choose(self, offers: Offers, last: FloatArray, centres: FloatArray, sides: FloatArray, side: int) -> Chosen:
         """One offer per target: place by score and cosine window, size slowly; ``last`` is (N, 4) cxcywh image px."""
