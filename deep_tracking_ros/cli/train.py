@@ -25,13 +25,16 @@ def sot(
     heads: Annotated[
         str,
         typer.Option(
-            help="What is trained together, with commas between: goturn, siamrpn, mdnet, atom, rpt, transt, siammask; "
+            help="What is trained together, with commas between: goturn, siamrpn, mdnet, atom, rpt, rpt_regular, transt, siammask; "
             "or siamfc, alone."
         ),
     ] = "siamrpn,rpt",
     backbone: Annotated[
         str, typer.Option(help="Model whose backbone is kept as it is; empty = ImageNet's, its last blocks tuned.")
     ] = "",
+    continued: Annotated[
+        bool, typer.Option("--continued", help="Heads start from the models of their names, not from nothing.")
+    ] = False,
     zoomed: Annotated[
         float, typer.Option(min=0, max=1, help="Share of pairs that show twice the scale, for the mask of siammask.")
     ] = 0.0,
@@ -73,7 +76,8 @@ def sot(
     else:
         # with a backbone that is not tuned here the finer features are wanted too, and crops are smaller
         task = SiameseTask(
-            names, *sources, kept, seed, backbone, cache_features=on_cpu and not backbone, zoomed=zoomed
+            names, *sources, kept, seed, backbone, cache_features=on_cpu and not backbone, continued=continued,
+            zoomed=zoomed,
         )  # fmt: skip
     settings = LoopSettings(seconds=seconds, steps=steps, batch=batch, workers=workers, seed=seed, device=device)
     console = Console()

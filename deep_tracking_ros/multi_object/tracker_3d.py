@@ -18,6 +18,7 @@ from deep_tracking_ros.geometry.boxes3d import Array, transform
 from deep_tracking_ros.multi_object.association_3d import COSTS, associate, distinct, overlapping
 from deep_tracking_ros.multi_object.motion_3d import BOX, MODELS, Belief, Noise
 from deep_tracking_ros.multi_object.noise_3d import NOISE, OTHER
+from deep_tracking_ros.multi_object.parts.labels import Labels
 from deep_tracking_ros.types import State, seconds
 
 _VOTES = 5
@@ -144,8 +145,8 @@ class Tracker3D:
         self.dropped = 0
         """Detections so far that were not finite or had no size, or a score outside of 0 to 1."""
         self._tracks = _Tracks()
-        self._labels: dict[str, int] = {}
-        self._noise = np.zeros((0, len(NOISE[OTHER].row)))
+        self._labels = Labels()
+        self._noise = np.zeros((0, len(NOISE[OTHER].row)))  # of each label
         self._stamp: int | None = None
 
     def reset(self) -> None:
@@ -223,11 +224,10 @@ class Tracker3D:
         self.dropped += int((~good).sum())
         order = np.lexsort((*boxes.T, -scores))
         rows = order[good[order]]
-        for label in dict.fromkeys(detections.labels):
-            if label not in self._labels:
-                self._labels[label] = len(self._labels)
-                self._noise = np.concatenate([self._noise, [self.noise.get(label.lower(), self.noise[OTHER]).row]])
-        kinds = np.array([self._labels[detections.labels[row]] for row in rows], np.int64)
+        before = list(self._labels.names)
+        kinds = self._labels.number([detections.labels[row] for row in rows], self._tracks.kind)
+        if (names := self._labels.names) != before:
+            self._noise = np.array([self.noise.get(name.lower(), self.noise[OTHER]).row for name in names])
         return rows.astype(np.int64), boxes[rows], scores[rows], kinds
 
     def _see(
@@ -275,7 +275,7 @@ class Tracker3D:
         # place and velocity turn with the frame; sizes and heading keep their doubt
         turn_box, turn_velocity = np.eye(BOX), np.eye(4)
         turn_box[:3, :3] = turn_velocity[:3, :3] = back[:3, :3]
-        names = list(self._labels)
+        names = self._labels.names
         unseen = (stamp - tracks.seen) / 1e9
         score = probability(tracks.odds)
         confirmed = np.where(score >= self.parameters.confirm_score, State.CONFIRMED, State.TENTATIVE)

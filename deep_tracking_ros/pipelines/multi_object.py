@@ -11,6 +11,7 @@ import numpy as np
 
 from deep_tracking_ros.errors import InvalidRequestError
 from deep_tracking_ros.multi_object.parts.camera_motion import CameraMotion
+from deep_tracking_ros.multi_object.parts.labels import Labels
 from deep_tracking_ros.multi_object.tracker import Boxes, MultiObjectTracker, Settings, Tracks
 from deep_tracking_ros.parameters import parameter
 from deep_tracking_ros.pipelines.frame_buffer import FrameBuffer
@@ -120,8 +121,8 @@ class MultiObjectPipeline(Pipeline):
         if not parameters.camera_motion:
             self.inputs = {"detections": Detections}  # type: ignore[misc]  # images are not asked for
         self._camera = CameraMotion()
-        self._kinds: dict[str, int] = {}  # number of each label
-        self._labels: list[str] = []
+        self._labels = Labels()
+        self._kinds = np.zeros(0, np.intp)  # of the tracks, numbers of labels
         self._size = (0, 0)  # width, height of the images, px; 0 = unknown
         self._frames = 0
         self._states: Counter[State] = Counter()
@@ -189,6 +190,7 @@ class MultiObjectPipeline(Pipeline):
             self._forget(turn.jump)
         found = self._boxes(item)
         tracks = self.tracker.step(item.stamp, found, self._camera_motion(item, found))
+        self._kinds = tracks.kinds
         self._frames += 1
         boxes = self._tracked(tracks)
         self._states = Counter(box.state for box in boxes)
@@ -198,10 +200,6 @@ class MultiObjectPipeline(Pipeline):
 
     def _boxes(self, item: Detections) -> Boxes:
         detections = item.detections
-        for detection in detections:
-            if detection.label not in self._kinds:
-                self._kinds[detection.label] = len(self._labels)
-                self._labels.append(detection.label)
         lengths = {len(d.embedding) for d in detections if d.embedding is not None}
         looks = None
         if len(lengths) == 1:  # embeddings of different lengths cannot be compared
@@ -210,7 +208,7 @@ class MultiObjectPipeline(Pipeline):
         return Boxes(
             boxes=np.array([d.box for d in detections], np.float64).reshape(-1, 4),
             scores=np.array([d.score for d in detections], np.float64),
-            kinds=np.array([self._kinds[d.label] for d in detections], np.intp),
+            kinds=self._labels.number([d.label for d in detections], self._kinds),
             embeddings=looks,
         )
 
@@ -235,7 +233,7 @@ class MultiObjectPipeline(Pipeline):
                 box=boxes[row],
                 state=State(state),
                 score=score,
-                label=self._labels[kind],
+                label=self._labels.names[kind],
                 velocity=velocities[row] if state != State.LOST else np.zeros(4, np.float32),
                 covariance=covariances[row],
                 age=age,
@@ -256,6 +254,7 @@ class MultiObjectPipeline(Pipeline):
 
     def _forget(self, reason: str) -> None:
         self.tracker.forget()
+        self._kinds = self._kinds[:0]
         self._camera.reset()
         self._states = Counter()
         self._last_reset = reason

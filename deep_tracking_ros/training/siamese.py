@@ -68,6 +68,7 @@ class SiameseTask:
     seed: int = 0
     backbone: str = ""  # model whose backbone is taken and left as it is; empty = ImageNet's, late blocks tuned
     cache_features: bool = True  # samples hold features of the frozen first blocks, not crops: pays without a GPU
+    continued: bool = False  # heads start from the models of their names
     head_rate: float = 1.2e-3
     backbone_rate: float = 2e-4
     zoomed: float = 0.0  # share of search crops that show half as much, twice as large
@@ -139,15 +140,14 @@ class SiameseTask:
     def network(self) -> nn.Module:
         network = SiameseNetworks(self.heads)
         if self.backbone:
-            state = find_model(self.backbone, "single_object").state()
-            own = {
-                k.removeprefix("backbone."): torch.as_tensor(v) for k, v in state.items() if k.startswith("backbone.")
-            }
-            network.backbone.load_state_dict(own)
+            network.backbone.load_state_dict(_part(find_model(self.backbone, "single_object"), "backbone."))
             network.backbone.requires_grad_(False)
         else:
             network.backbone.load_state_dict(backbone.imagenet_state())
             network.backbone.early.requires_grad_(False)
+        if self.continued:
+            for name, head in network.heads.items():
+                head.load_state_dict(_part(find_model(name, "single_object"), "head."))
         return network
 
     def groups(self, network: nn.Module) -> list[dict[str, Any]]:
@@ -182,6 +182,11 @@ class SiameseTask:
                 fine, early = network.backbone.early.levels(crops)
         with torch.set_grad_enabled(not self.backbone):
             return Features(early, network.backbone.late(early), fine)
+
+
+def _part(model: Model, prefix: str) -> dict[str, Tensor]:
+    state = model.state()
+    return {key.removeprefix(prefix): torch.as_tensor(v) for key, v in state.items() if key.startswith(prefix)}
 
 
 def arrays(sample: Sample, size: Any, early: Callable[[Any], Any] | None) -> Arrays:
@@ -243,7 +248,7 @@ def finish_siamese(
         card = ModelCard(
             name=name,
             task="single_object",
-            architecture=name,
+            architecture=head.module,
             parameters={"template": TEMPLATE, "search": head.search, "near": head.near, **head.parameters},
             description=head.description,
             licence="Apache-2.0",

@@ -235,6 +235,16 @@ def test_memory_stays_flat_with_churning_ids():
     assert result.boxes[-1].id > 1000
 
 
+def test_labels_that_a_detector_makes_up_without_end_do_not_fill_the_memory():
+    pipeline = make(memory=0.1)
+    for k in range(300):
+        (result,) = feed(pipeline, seen(k, 50, 400, label=f"thing {k // 3}"))
+        assert {b.label for b in result.boxes if b.unseen == 0} == {f"thing {k // 3}"}
+    # those of this image, and those that are remembered: two images more
+    assert len(pipeline._labels.names) <= 3
+    assert result.boxes[-1].id == 200
+
+
 @pytest.mark.slow
 def test_memory_stays_flat_over_100_000_frames_with_churning_ids():
     pipeline, rng, highest, before = make(), np.random.default_rng(0), 0, 0

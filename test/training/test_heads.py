@@ -47,7 +47,7 @@ def test_all_heads_learn_and_become_models(tmp_path, photographs):
     image = np.random.default_rng(1).integers(0, 255, (120, 160, 3)).astype(np.uint8)
     for name in names:
         model = find_model(str(out / "models" / name))
-        assert model.card.architecture == name
+        assert model.card.architecture == HEADS[name].module
         assert model.card.training["heads"] == names
         tracker = make_tracker(model)
         targets = tracker.start(image, [[60, 40, 100, 80]])

@@ -70,6 +70,10 @@ HEADS: dict[str, Head] = {
         "rpt", {"channels": 96}, "RPT: the target is a set of points, read by deformable convolution.",
         grid={**_SELECTION, "online": (0.4,)},
     ),
+    "rpt_regular": Head(
+        "rpt", {"channels": 96, "deformable": False}, "RPT read by regular convolution, to compare with.",
+        grid={**_SELECTION, "online": (0.4,)},
+    ),
     "transt": Head(
         "transt", {"channels": 96, "layers": 2, "heads": 4}, "TransT: attention in the place of correlation."
     ),
