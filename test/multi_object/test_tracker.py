@@ -247,14 +247,30 @@ def test_a_thousand_times_the_detections_take_no_square_of_memory():
     assert grown < 300 * 1024  # KiB; all pairs of the boxes would take 20 GB
 
 
+FAST = [found([at(100 + 8 * k, 50)]) for k in range(10)]
+SLOW = found([at(192, 50)])  # 20 px on after five frames: half as fast while nobody looked
+
+
+def assert_same_belief(one, other):
+    for name in ("ids", "boxes", "velocities", "covariance"):
+        np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=1e-9, atol=1e-9, err_msg=name)
+
+
+def test_what_was_hidden_goes_on_as_if_seen_on_the_straight_way():
+    begin = run(FAST)[-1].boxes
+    way = [found(begin + k / 5 * (SLOW.boxes - begin)) for k in range(1, 5)]
+    assert_same_belief(run([*FAST, *[NOTHING] * 4, SLOW])[-1], run([*FAST, *way, SLOW])[-1])
+
+
 def test_mending_can_be_left_out():
-    way = [100 + 8 * k for k in range(10)]
-    steps = [found([at(x, 50)]) for x in way] + [NOTHING] * 4 + [found([at(way[-1] + 20, 50)])]
-    mended = run(steps)[-1]
-    plain = run(steps, MultiObjectTracker(Settings(mend_steps=0)))[-1]
-    assert mended.ids.tolist() == plain.ids.tolist() == [1]
-    # 20 px in five frames are 100 px/s; without mending the 200 px/s of before weigh in
-    assert abs(mended.velocities[0, 0] - 100) < abs(plain.velocities[0, 0] - 100)
+    """What comes back is then taken as it is: like the next box of a slow camera."""
+    plain = run([*FAST, *[NOTHING] * 4, SLOW], MultiObjectTracker(Settings(mend_steps=0)))[-1]
+    tracker = MultiObjectTracker()
+    run(FAST, tracker)
+    assert_same_belief(plain, tracker.step(15 * DT, SLOW))
+    mended = run([*FAST, *[NOTHING] * 4, SLOW])[-1]
+    assert abs(mended.velocities[0, 0] - 100) < abs(plain.velocities[0, 0] - 100)  # px/s, that of the straight way
+    assert mended.covariance[0] < 0.8 * plain.covariance[0]  # four more boxes tell more
 
 
 def test_cost_is_near_linear_in_the_number_of_objects():
