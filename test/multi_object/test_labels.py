@@ -40,8 +40,10 @@ def test_a_tracker_in_space_gives_the_noise_of_its_class_to_a_number_that_it_giv
     def place(first):
         tracker = Tracker3D(noise=read_noise("bus: {position: 2}"))
         tracker.step(Boxes3D(box, np.ones(1), [first]), 0)
-        for k in range(100, 110):  # what was there first is forgotten by then
+        tracker.step(Boxes3D(np.zeros((0, 7)), np.zeros(0), []), 5 * 10**9)  # what was there is forgotten
+        for k in range(100, 110):
             tracker.step(Boxes3D(box, np.ones(1), ["bus"]), k * 10**8)
-        return tracker.step(Boxes3D(box + [0.5, 0, 0, 0, 0, 0, 0], np.ones(1), ["bus"]), 11 * 10**9).boxes[0, 0]
+        moved = np.add(box, [0.5, 0, 0, 0, 0, 0, 0])
+        return tracker.step(Boxes3D(moved, np.ones(1), ["bus"]), 11 * 10**9).boxes[0, 0]
 
     assert place(OTHER) == place("bus") < 0.2

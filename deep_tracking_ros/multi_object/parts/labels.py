@@ -29,7 +29,8 @@ class Labels:
         """
         if new := sorted(set(labels) - self._numbers.keys()):
             kept = {*labels, *(self.names[number] for number in np.unique(in_use))}
-            free = sorted(self._numbers.pop(name) for name in [*self._numbers] if name not in kept)
+            self._numbers = {name: number for name, number in self._numbers.items() if name in kept}
+            free = sorted(set(range(len(self.names))) - set(self._numbers.values()))
             for name in new:
                 number = free.pop(0) if free else len(self.names)
                 self.names[number : number + 1] = [name]
