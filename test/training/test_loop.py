@@ -11,6 +11,7 @@ import torch
 from deep_tracking_ros.cli.main import app
 from deep_tracking_ros.errors import DataError, InvalidRequestError
 from deep_tracking_ros.training.loop import LoopSettings, Ring, Trainer, plot
+from deep_tracking_ros.training.siamfc import PARAMETERS, SiamFCTask
 
 
 @dataclass(frozen=True)
@@ -149,8 +150,19 @@ def photographs(tmp_path):
     return folder
 
 
+def test_siamfc_learns_a_few_pairs_by_heart(tmp_path, photographs):
+    """Eight pairs that come again and again: by chance of the pairs the loss can neither rise nor fall."""
+    settings = LoopSettings(steps=16, batch=8, workers=0, ring=8, fill=8, reuse=16, log_every=4)
+    lines = []
+    Trainer(SiamFCTask((str(photographs),), (), PARAMETERS), tmp_path / "run", settings).run(lines.append)
+    assert {line["produced"] for line in lines} == {8}
+    losses = [line["loss"] for line in lines]  # means of four steps
+    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] < 0.6 * losses[0]
+
+
 def test_train_siamfc_from_the_command_line(tmp_path, photographs):
-    """The loss falls within 20 steps, and what comes out is a model that tracks."""
+    """What comes out is a model that tracks."""
     from typer.testing import CliRunner
 
     from deep_tracking_ros.models.store import find_model
@@ -159,14 +171,14 @@ def test_train_siamfc_from_the_command_line(tmp_path, photographs):
 
     out = tmp_path / "run"
     command = ["train", "sot", "--heads", "siamfc", "--images", str(photographs), "--out", str(out)]
-    result = CliRunner().invoke(app, [*command, "--steps", "20", "--batch", "8", "--workers", "0"])
+    result = CliRunner().invoke(app, [*command, "--steps", "10", "--batch", "8", "--workers", "0"])
     assert result.exit_code == 0, result.output
     lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-    assert lines[-1]["loss"] < lines[0]["loss"]
+    assert [(line["step"], line["samples"]) for line in lines] == [(10, 80)]
     assert (out / "log.png").stat().st_size > 5000
     model = find_model(str(out / "models" / "siamfc"))
     assert model.card.name == "siamfc"
-    assert model.card.training["steps"] == 20
+    assert model.card.training["steps"] == 10
     assert check_golden(model, backend="torch") < 1e-3
     tracker = make_tracker(model, backend="torch")
     image = cv2.imread(str(photographs / "0.jpg"))
