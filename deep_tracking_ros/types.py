@@ -41,6 +41,7 @@ class Camera:
     matrix: NDArray[np.float64]  # (3, 3) K, px
     distortion: NDArray[np.float64]  # (n,) in the order of the model
     distortion_model: str = "plumb_bob"
+    frame_id: str = ""  # optical frame; empty = unknown
 
 
 class Frame:

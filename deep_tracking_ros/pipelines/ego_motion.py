@@ -129,8 +129,12 @@ class ByTransforms(EgoMotion):
 
     inputs: ClassVar[Mapping[str, type]] = {"tf": Transforms, "tf_static": StaticTransforms}
 
-    def __init__(self, fixed_frame: str, max_gap: int) -> None:
+    def __init__(
+        self, fixed_frame: str, max_gap: int, parameter: str = "fixed_frame", whose: str = "the detections"
+    ) -> None:
+        """Where a frame is in ``fixed_frame``, which ``parameter`` names; ``whose`` frame, in words, is for errors."""
         self._fixed_frame, self._max_gap = fixed_frame, max_gap
+        self._parameter, self._whose = parameter, whose
         self._static: dict[str, tuple[str, Matrix]] = {}  # child -> parent and pose in it
         self._moving: dict[str, tuple[str, PoseBuffer]] = {}
 
@@ -163,8 +167,8 @@ class ByTransforms(EgoMotion):
         if self._top(up, frame_id) != self._top(down, self._fixed_frame):
             known = ", ".join(sorted(f"{p} -> {c}" for c, (p, _) in [*self._moving.items(), *self._static.items()]))
             raise InvalidRequestError(
-                f"no transforms lead from {frame_id!r} of the detections to {self._fixed_frame!r}; known are "
-                f"{known or 'none'}; see to it that they are published, or change fixed_frame"
+                f"no transforms lead from {frame_id!r} of {self._whose} to {self._fixed_frame!r}; known are "
+                f"{known or 'none'}; see to it that they are published, or change {self._parameter}"
             )
         pose = inverse(self._chain(down, stamp)) @ self._chain(up, stamp)
         return self._fixed_frame, pose
@@ -206,7 +210,7 @@ class ByTransforms(EgoMotion):
             try:
                 pose = poses.at(stamp) @ pose
             except DeepTrackingError as error:
-                raise type(error)(f"no transform {parent} -> {child} for the detections: {error}") from None
+                raise type(error)(f"no transform {parent} -> {child} for {self._whose}: {error}") from None
         return pose
 
 

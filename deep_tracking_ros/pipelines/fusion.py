@@ -117,7 +117,7 @@ class FusionPipeline(Pipeline):
                 "in that of the boxes in space, or camera_frame to its name, to which transforms lead"
             )
         self._place = None if pose is None else inverse(pose)
-        self._transforms = ByTransforms(parameters.camera_frame, nanoseconds(0.5))
+        self._transforms = ByTransforms(parameters.camera_frame, nanoseconds(0.5), "camera_frame", "the boxes in space")
         if self._place is not None:
             self.inputs = {k: v for k, v in self.inputs.items() if not k.startswith("tf")}  # type: ignore[misc]
         self._settings = FusionSettings(
@@ -129,6 +129,7 @@ class FusionPipeline(Pipeline):
         self.turns: Turns[TrackedBoxes3D] = Turns(0.0, parameters.reorder_tolerance, parameters.max_gap)
         self._due: deque[Turn[TrackedBoxes3D]] = deque()
         self._images: deque[TrackedBoxes] = deque(maxlen=KEPT)
+        self._image_jumps = self._jumps_known = 0  # jumps of boxes in the image: so far, and at the last one in space
         self._camera: Camera | None = None
         self._frames = self._fused = self._linked = 0
         self._problem = self._last_problem = ""
@@ -141,7 +142,7 @@ class FusionPipeline(Pipeline):
     def remember(self, port: str, item: Any) -> None:
         """Keep what the camera says; may be called from another thread."""
         if port == "boxes":
-            self._images.append(item)
+            self._take_image(item)
         elif port == "camera_info":
             self._camera = item
         elif port != "boxes_3d":
@@ -149,9 +150,14 @@ class FusionPipeline(Pipeline):
 
     def step(self, port: str, item: Any) -> Iterable[Output]:
         """Take boxes in space; those in the image, which `remember` keeps, let go what waits for them."""
+        outputs: list[Output] = []
         if port == "boxes_3d":
-            self._due.extend(self.turns.take(item))
-        return tuple(self._results())
+            for turn in self.turns.take(item):
+                if turn.jump:
+                    outputs += self._results()  # what waits is of before the jump
+                    self._drop_images_of_before(turn.item.stamp)
+                self._due.append(turn)
+        return (*outputs, *self._results())
 
     def command(self, request: Any) -> Reply:
         """There are no commands."""
@@ -178,6 +184,22 @@ class FusionPipeline(Pipeline):
     def warnings(self) -> tuple[str, ...]:
         """See `Pipeline.warnings`: why the newest boxes passed as they came."""
         return (self._problem,) if self._problem else ()
+
+    def _take_image(self, item: TrackedBoxes) -> None:
+        """Keep boxes; after a jump those of before are dropped: when a bag begins again, so do stamps, but not ids."""
+        last = self._images[-1] if self._images else item
+        backwards = last.stamp - item.stamp > nanoseconds(self.parameters.reorder_tolerance)
+        if backwards or (item.epoch, item.frame_id) != (last.epoch, last.frame_id):
+            self._images.clear()
+            self._image_jumps += 1
+        self._images.append(item)
+
+    def _drop_images_of_before(self, stamp: int) -> None:
+        """Where boxes in space jump back to ``stamp`` before those in the image do, what is there is of before."""
+        ahead = nanoseconds(self.parameters.max_apart + self.parameters.image_wait)
+        if self._image_jumps == self._jumps_known and self._images and self._images[-1].stamp - stamp > ahead:
+            self._images.clear()
+        self._jumps_known = self._image_jumps
 
     def _results(self) -> Iterator[Output]:
         newest = self.turns.time.newest
@@ -235,7 +257,8 @@ class FusionPipeline(Pipeline):
 
         Raises a `DeepTrackingError` for what is not known.
         """
-        if self._camera is None:
+        camera = self._camera
+        if camera is None:
             raise InvalidRequestError("no camera_info came, so nothing is known of the camera; is it published?")
         nearest = min(images, key=lambda boxes: abs(boxes.stamp - item.stamp), default=None)
         limit = self.parameters.max_apart
@@ -244,9 +267,35 @@ class FusionPipeline(Pipeline):
             raise InvalidRequestError(
                 f"no boxes in the image within {limit:g} s of those in space ({apart}); see max_apart and image_wait"
             )
+        self._check_same_camera(nearest, camera)
         if self._place is not None:
-            return self._camera, nearest, self._place
-        return self._camera, nearest, self._transforms.pose(item.frame_id, item.stamp)[1]
+            return camera, nearest, self._place
+        return camera, nearest, self._transforms.pose(item.frame_id, item.stamp)[1]
+
+    def _check_same_camera(self, boxes: TrackedBoxes, camera: Camera) -> None:
+        """Raises `InvalidRequestError` where boxes and calibration say that they are of different images."""
+        if _differ(boxes.frame_id, camera.frame_id):
+            raise InvalidRequestError(
+                f"the boxes in the image are in the frame {boxes.frame_id!r}, but camera_info is in "
+                f"{camera.frame_id!r}: remap boxes and camera_info to the same camera"
+            )
+        if self._place is None and _differ(boxes.frame_id, self.parameters.camera_frame):
+            raise InvalidRequestError(
+                f"the boxes in the image are in the frame {boxes.frame_id!r}, but camera_frame is "
+                f"{self.parameters.camera_frame!r}: set it to the frame of the boxes, or remap boxes to that camera; "
+                "where the driver names a wrong frame, set camera_pose"
+            )
+        size = (boxes.width, boxes.height)
+        if 0 not in size and size != (camera.width, camera.height):
+            raise InvalidRequestError(
+                f"the boxes are of an image of {boxes.width}x{boxes.height} px, but camera_info is of "
+                f"{camera.width}x{camera.height} px: remap camera_info to that of the images that are tracked in"
+            )
+
+
+def _differ(first: str, second: str) -> bool:
+    """Whether two frames that are both known are not the same; some publishers still put a slash before their names."""
+    return bool(first and second) and first.removeprefix("/") != second.removeprefix("/")
 
 
 def undistorted(boxes: Matrix, camera: Camera) -> Matrix:

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -126,12 +127,14 @@ def test_lost_and_hidden_tracks_in_the_image_say_nothing():
 
 
 def test_the_place_of_the_camera_by_transforms():
-    static = StaticTransforms((Transform(0, "base", "lidar", np.eye(4)), Transform(0, "base", "camera_optical", POSE)))
-    pipeline = make(camera_pose="", camera_frame="camera_optical")
+    static = StaticTransforms((Transform(0, "base", "lidar", np.eye(4)), Transform(0, "base", "camera", POSE)))
+    pipeline = make(camera_pose="", camera_frame="camera")
     assert set(pipeline.inputs) == {"boxes_3d", "boxes", "camera_info", "tf", "tf_static"}
     (blind,) = feed(pipeline, CAMERA, in_image(0, NEAR), in_space(0, NEAR))
     assert blind.boxes[0].image_id == 0
-    assert "no transforms lead from 'lidar'" in pipeline.warnings()[0]
+    assert re.search(
+        "no transforms lead from 'lidar' of the boxes in space to .* or change camera_frame", pipeline.warnings()[0]
+    )
     (result,) = feed(pipeline, static, in_image(1, NEAR), in_space(1, NEAR))
     assert result.boxes[0].image_id == 40
 
@@ -153,6 +156,46 @@ def test_empty_results_duplicates_and_jumps():
     pipeline.reset("test")
     assert pipeline.status()["waiting_for_image"] == 0
     assert PIPELINES["fusion"] is FusionPipeline
+
+
+@pytest.mark.parametrize("first", ["space", "image"])
+def test_when_a_bag_begins_again_nothing_is_linked_with_ids_of_before(first):
+    """Its stamps come again, but the trackers have counted on; whichever of the two tells of the jump first."""
+    pipeline = make()
+    for k in range(10):
+        feed(pipeline, CAMERA, in_image(k, NEAR), in_space(k, NEAR))
+    image = replace(in_image(0, NEAR), epoch=1)
+    again = [in_space(0, NEAR), replace(image, boxes=(replace(image.boxes[0], id=90),))]
+    (result,) = feed(pipeline, *(again if first == "space" else again[::-1]))
+    assert (result.stamp, result.boxes[0].image_id) == (START, 90)
+    assert pipeline.warnings() == ()
+
+
+def test_what_waits_at_a_jump_is_fused_with_what_there_was():
+    pipeline = make(image_wait=0.5)
+    results = feed(pipeline, CAMERA, in_image(49, NEAR), in_space(50, NEAR), in_space(0, NEAR))
+    assert [(r.stamp, r.boxes[0].image_id) for r in results] == [(START + 50 * DT, 40)]
+    assert pipeline.status()["waiting_for_image"] == 1
+
+
+@pytest.mark.parametrize(
+    ("camera", "boxes", "why"),
+    [
+        ({"frame_id": "left"}, {}, "in the frame 'camera', but camera_info is in 'left': remap boxes and camera_info"),
+        ({}, {"frame_id": "other"}, "in the frame 'other', but camera_frame is 'camera': set it to .* camera_pose"),
+        ({}, {"width": 620, "height": 188}, "620x188 px, but camera_info is of 1240x375 px: remap camera_info"),
+    ],
+)
+def test_boxes_and_calibration_of_different_images_are_told_apart(camera, boxes, why):
+    static = StaticTransforms((Transform(0, "lidar", "camera", POSE),))
+    pipeline = make(camera_pose="", camera_frame="camera")
+    before = in_space(0, NEAR)
+    (after,) = feed(pipeline, static, replace(CAMERA, **camera), replace(in_image(0, NEAR), **boxes), before)
+    assert after is before
+    assert re.search(why, pipeline.warnings()[0])
+    (after,) = feed(pipeline, replace(CAMERA, frame_id="/camera"), in_image(1, NEAR), in_space(1, NEAR))
+    assert after.boxes[0].image_id == 40
+    assert pipeline.warnings() == ()
 
 
 def test_a_lens_that_bends_lines_is_taken_into_account():
