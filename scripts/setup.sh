@@ -3,7 +3,7 @@
 # interfaces, and the command .venv/bin/deep-tracking. What is done is skipped; logs of the stages are in log/setup/.
 #   scripts/setup.sh         what the package needs at run time
 #   scripts/setup.sh dev     and the tools for tests and lint
-#   scripts/setup.sh lidar   and Open3D, which may group points in place of scipy (0.8 GB)
+#   scripts/setup.sh lidar   and Open3D, which may group points in place of scipy (0.5 GB)
 #   scripts/setup.sh rtx     and TensorRT-RTX, which builds engines on machines without a GPU too (NVIDIA's licence)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

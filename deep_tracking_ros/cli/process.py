@@ -73,12 +73,12 @@ def process(
     import time
 
     from deep_tracking_ros.cli.inputs import open_inputs, read_topics
-    from deep_tracking_ros.cli.sinks import make_sinks
+    from deep_tracking_ros.cli.sinks import is_in_space, make_sinks
     from deep_tracking_ros.errors import DataError, InvalidRequestError
     from deep_tracking_ros.pipelines.registry import find_pipeline
     from deep_tracking_ros.pipelines.replay import replay
     from deep_tracking_ros.pipelines.sources import cut
-    from deep_tracking_ros.types import Frame, TrackedBoxes3D, nanoseconds
+    from deep_tracking_ros.types import Frame, nanoseconds
 
     kind = find_pipeline(pipeline)
     assignments = read_parameters(kind, params, assign)
@@ -118,7 +118,7 @@ def process(
     )
     with ExitStack() as stack:
         stack.callback(machine.close)
-        in_space = TrackedBoxes3D in machine.outputs.values()
+        in_space = any(map(is_in_space, machine.outputs.values()))
         made = make_sinks(machine.name, out, mp4, csv, machine.black_box, in_space)
         sinks = [stack.enter_context(sink) for sink in made]
         done = [_without_results(step) for step in _with_progress(steps, sinks, length)]

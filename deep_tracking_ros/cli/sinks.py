@@ -84,7 +84,10 @@ class _Table:
 
 
 class _Table3D:
-    """One line per box in space: centre, size (m), heading in the frame (rad), velocity over ground (m/s)."""
+    """One line per box in space: centre, size (m), heading in the frame (rad), velocity over ground (m/s).
+
+    Detections have no epoch, id, state or velocity.
+    """
 
     def __init__(self, path: Path) -> None:
         self.file = path.open("w", newline="")
@@ -105,11 +108,11 @@ class _Table3D:
         rows = csv.writer(self.file, lineterminator="\n")
         for output in step.outputs:
             item = output.item
-            for box in item.boxes:
-                head = [format_stamp(item.stamp), item.frame_id, item.epoch, box.id, box.label, box.state.name]
+            for *head, score, box, velocity in boxes_in_space_of(item):
                 yaw = atan2(box.pose[1, 0], box.pose[0, 0])
-                numbers = [*box.pose[:3, 3], *box.size, yaw, *box.velocity[:3]]
-                rows.writerow([*head, f"{box.score:.4f}", *(f"{number:.3f}" for number in numbers)])
+                numbers = [f"{number:.3f}" for number in (*box.pose[:3, 3], *box.size, yaw, *velocity)]
+                numbers += [""] * (3 - len(velocity))
+                rows.writerow([format_stamp(item.stamp), item.frame_id, *head, f"{score:.4f}", *numbers])
 
 
 class _Recordings:
@@ -147,12 +150,29 @@ def boxes_of(item: Any) -> Iterator[tuple[Any, ...]]:
             yield item.epoch, box.id, box.label, box.state.name, box.score, box.box
 
 
+def boxes_in_space_of(item: Any) -> Iterator[tuple[Any, ...]]:
+    """(epoch, id, label, state, score, box, velocity) as `boxes_of`; the velocity of a detection is empty."""
+    from deep_tracking_ros.types import Detections3D
+
+    if isinstance(item, Detections3D):
+        for found in item.detections:
+            yield "", "", found.label, "", found.score, found, ()
+    else:
+        for box in item.boxes:
+            yield item.epoch, box.id, box.label, box.state.name, box.score, box, box.velocity[:3]
+
+
+def is_in_space(kind: type) -> bool:
+    """Whether results of this type are boxes in 3D."""
+    from deep_tracking_ros.types import Detections3D, TrackedBoxes3D
+
+    return kind in (Detections3D, TrackedBoxes3D)
+
+
 def tally(item: Any) -> Counter[str]:
     """How many boxes of each state a result has; of detections, of each class."""
-    from deep_tracking_ros.types import TrackedBoxes3D
-
-    if isinstance(item, TrackedBoxes3D):
-        return Counter(box.state.name for box in item.boxes)
+    if is_in_space(type(item)):
+        return Counter(state or label for _, _, label, state, *_ in boxes_in_space_of(item))
     return Counter(state or label for _, _, label, state, _, _ in boxes_of(item))
 
 
