@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 LIMITS = ("timeout", "max_lost", "max_silence")
 """Durations in a goal."""
 
-LINGER = 1.0
-"""For so long after its last goals were ended with it a server still sends their results, s."""
+LINGER, PATIENCE = 1.0, 5
+"""So long after its last goals were ended with it a server still sends their results, s; so many times where some are
+not ready by then."""
 
 WATCH = 0.05
 """Time between two looks at how long no image has come, s."""
@@ -109,6 +110,7 @@ class Goals:
         self._lock = Lock()
         self._retired = False
         self._farewell: Any = None  # timer
+        self._lingered = 0  # times
         self._server: ActionServer | None = ActionServer(
             node,
             message_class("deep_tracking_ros/action/TrackObject"),
@@ -142,10 +144,13 @@ class Goals:
         """Take no more goals, and end the server as soon as the results of those that were ended are sent."""
         self._retired = True
         if self._goals and self._server is not None:
-            self._farewell = self._node.create_timer(
-                LINGER, self.destroy, clock=Clock(clock_type=ClockType.STEADY_TIME)
-            )
+            self._farewell = self._node.create_timer(LINGER, self._leave, clock=Clock(clock_type=ClockType.STEADY_TIME))
         else:
+            self.destroy()
+
+    def _leave(self) -> None:
+        self._lingered += 1
+        if not self._goals or self._lingered == PATIENCE:
             self.destroy()
 
     def destroy(self) -> None:

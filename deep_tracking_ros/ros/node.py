@@ -371,9 +371,11 @@ class PipelineNode(LifecycleNode):
         """Tell whoever waits for a goal that it was ended, where the context is not shut down."""
         if self._goals is None or not self._goals.left or not self.context.ok():
             return
-        deadline = monotonic() + 0.2
+        goals, deadline = self._goals.left, monotonic() + 2.0
         with suppress(ExternalShutdownException):
-            while monotonic() < deadline:
+            while self._goals.left and monotonic() < deadline:
+                executor.spin_once(timeout_sec=0.01)
+            for _ in range(20 + 4 * goals):  # their answers leave in turn, however slow the machine is
                 executor.spin_once(timeout_sec=0.01)
 
     def destroy_node(self) -> None:

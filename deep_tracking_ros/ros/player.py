@@ -82,8 +82,9 @@ class BagPlayer(Node):
             self._play_once()
             if not self.parameters.loop:
                 break
-        for publisher in self.bag_publishers.values():
-            publisher.wait_for_all_acked(Duration(seconds=2))
+        for publisher in (*self.bag_publishers.values(), self.clock_publisher):
+            if publisher is not None:
+                publisher.wait_for_all_acked(Duration(seconds=2))
         self.get_logger().info(f"played {self.sent} messages")
 
     def _messages(self) -> Iterator[bags.Message]:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 
 import rclpy
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
+from rclpy.subscription import Subscription
 
 from deep_tracking_ros.errors import DataError, InvalidRequestError
 from deep_tracking_ros.parameters import parameter
@@ -16,6 +18,7 @@ from deep_tracking_ros.ros import bags
 from deep_tracking_ros.ros.client import matching_qos
 from deep_tracking_ros.ros.interfaces import message_class
 from deep_tracking_ros.ros.parameters import DeclaredParameters
+from deep_tracking_ros.ros.signals import interruptible
 from deep_tracking_ros.types import NANOSECONDS
 
 
@@ -49,15 +52,21 @@ class BagRecorder(Node):
         self.writer = bags.BagWriter(p.bag, p.compress)
         self.counts = dict.fromkeys(self.waiting, 0)
         self.untimed = 0
+        self._recorded: list[tuple[Subscription, Callable[[bytes], None]]] = []
         self._search = self.create_timer(0.1, self._subscribe, clock=rclpy.clock.Clock())  # also before /clock runs
         self._subscribe()
 
     def run(self) -> None:
-        """Record until interrupted; the bag is then complete."""
+        """Record until interrupted; the bag is then complete, with all that had come by then."""
         self.get_logger().info(f"recording {', '.join(self.waiting)} to {self.parameters.bag}")
+        executor = SingleThreadedExecutor()
+        executor.add_node(self)
         try:
-            rclpy.spin(self)
+            with interruptible(executor):
+                executor.spin()
         finally:
+            self._take_rest()
+            executor.shutdown()
             self.writer.close()
             text = ", ".join(f"{topic} {count}" for topic, count in self.counts.items())
             print(f"recorded to {self.parameters.bag}: {text}", flush=True)  # the context may be gone, and its logger
@@ -79,10 +88,18 @@ class BagRecorder(Node):
                 self.get_logger().error(f"{topic} is not recorded: {error}")
                 continue
             qos = matching_qos(self, topic, self.parameters.depth)
-            self.create_subscription(kind, topic, self._record(topic, type_), qos, raw=True)
+            write = self._record(topic, type_)
+            self._recorded.append((self.create_subscription(kind, topic, write, qos, raw=True), write))
             self.get_logger().info(f"subscribed to {topic} ({type_})")
         if not self.waiting:
             self._search.cancel()
+
+    def _take_rest(self) -> None:
+        """Write what waits in the subscriptions and was not served yet."""
+        for subscription, write in self._recorded:
+            with subscription.handle:
+                while (taken := subscription.handle.take_message(subscription.msg_type, True)) is not None:
+                    write(taken[0])
 
     def _record(self, topic: str, type_: str) -> Callable[[bytes], None]:
         return partial(self._write, topic, type_)

@@ -11,7 +11,7 @@ PACKAGE = Path(deep_tracking_ros.__file__).parent
 
 # Names that are in rclpy's branches humble, jazzy, kilted and rolling alike; look there before one is added.
 EVERYWHERE = {
-    "rclpy": {"clock", "create_node", "executors", "init", "signals", "spin"},
+    "rclpy": {"clock", "create_node", "executors", "init", "signals"},
     "rclpy.action.server": {"ActionServer", "CancelResponse", "GoalResponse"},
     "rclpy.callback_groups": {"ReentrantCallbackGroup"},
     "rclpy.clock": {"Clock"},
@@ -28,6 +28,7 @@ EVERYWHERE = {
         "qos_check_compatible",
     },
     "rclpy.signals": {"uninstall_signal_handlers"},
+    "rclpy.subscription": {"Subscription"},
     "rclpy.task": {"Future"},
     "rclpy.utilities": {"get_rmw_implementation_identifier", "try_shutdown"},
 }  # fmt: skip
