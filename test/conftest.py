@@ -1,4 +1,7 @@
+import fcntl
 import os
+import random
+import tempfile
 from pathlib import Path
 
 import hypothesis
@@ -18,6 +21,30 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if "slow" in item.keywords and not config.getoption("--all"):
             item.add_marker(pytest.mark.skip(reason="slow: run with --all (make test-all)"))
+        if "ros" in item.keywords and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(600))  # processes take their time to start where others run too
+
+
+# Those that Linux leaves free of ports for other use, beside 0 to 101, in which people and robots are.
+DOMAINS = range(215, 233)
+
+
+@pytest.fixture(scope="module")
+def domain():
+    """A ROS domain that no other run of tests is in at the same time, on this machine only."""
+    with pytest.MonkeyPatch.context() as patch:
+        for number in random.sample(DOMAINS, len(DOMAINS)):
+            try:
+                lock = (Path(tempfile.gettempdir()) / f"deep_tracking_ros_domain_{number}").open("w")
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                continue  # taken
+            with lock:
+                patch.setenv("ROS_DOMAIN_ID", str(number))
+                patch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+                yield number
+            return
+        pytest.fail(f"all ROS domains from {DOMAINS[0]} to {DOMAINS[-1]} are taken by other runs of tests")
 
 
 def reference_folder(name: str) -> Path:

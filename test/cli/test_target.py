@@ -1,6 +1,5 @@
 """Targets from the command line, from a picture and from YAML."""
 
-import os
 import threading
 
 import numpy as np
@@ -47,12 +46,10 @@ def test_files_that_are_no_targets(tmp_path, text, answer):
 
 
 @pytest.fixture
-def tracker(monkeypatch):
+def tracker(domain):
     """A node that has the tracker's services and a camera; gives the requests that came."""
     pytest.importorskip("rclpy", reason="ROS 2 is not on this machine: . scripts/env.sh")
     srv = pytest.importorskip("deep_tracking_ros.srv", reason="the interfaces are not built: make setup")
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(45 + os.getpid() % 5))
-    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     from deep_tracking_ros.ros import bags, interfaces
     from deep_tracking_ros.ros.client import temporary_node
     from deep_tracking_ros.ros.interfaces import message_class

@@ -5,11 +5,13 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
+from patience import PATIENCE
 from rcl_interfaces.srv import SetParameters
 from rclpy.action import ActionClient
 from rclpy.parameter import Parameter as Value
@@ -56,7 +58,7 @@ class Process:
         """SIGINT, and the exit status; also of a process that has ended already."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
-        return self.process.wait(10.0)
+        return self.process.wait(PATIENCE)
 
 
 class Rig:
@@ -66,25 +68,24 @@ class Rig:
         self.node, self.space = node, space
         self.name = name = f"{space}/single_object_tracker"
         self.index = 0
+        self.changed = {}  # parameters that a test has changed, with the values that the next one needs
         self.received = []
         self.reports = []
-        self.camera = node.create_publisher(Image, f"{space}/image", QoSProfile(depth=10))
+        self.camera = node.create_publisher(Image, f"{space}/image", QoSProfile(depth=50))
         node.create_subscription(TrackedBoxArray, f"{name}/boxes", self.received.append, QoSProfile(depth=100))
         node.create_subscription(DiagnosticArray, "/diagnostics", self.reports.append, QoSProfile(depth=100))
         self.action = ActionClient(node, TrackObject, f"{name}/track_object")
 
-    def wait(self, done, seconds=5.0):
-        assert spin_until(self.node, done, seconds), "nothing came in time"
+    def wait(self, done):
+        assert spin_until(self.node, done, PATIENCE), "nothing came in time"
 
     def spin(self, seconds):
         spin_until(self.node, lambda: False, seconds)
 
     def ready(self):
-        """Until camera and node have found each other."""
-        boxes = f"{self.name}/boxes"
-        self.wait(lambda: self.camera.get_subscription_count() and self.node.count_publishers(boxes), 15.0)
-        self.show()
-        self.wait(lambda: self.received)
+        """Until camera, node and listener have found each other: the result of the newest image comes."""
+        self.wait(self.camera.get_subscription_count)
+        self.wait(lambda: spin_until(self.node, partial(self.results, self.send()), 2.0))
         self.received.clear()
 
     def send(self, *centres, frame_id="camera"):
@@ -97,26 +98,30 @@ class Rig:
         self.camera.publish(message)
         return stamp
 
-    def show(self, *centres, seconds=5.0):
+    def results(self, stamp):
+        """What was received about the image of this stamp."""
+        return [m for m in self.received if stamp_of(m.header.stamp) == stamp]
+
+    def show(self, *centres):
         """Publish the next image; gives the boxes of it."""
         stamp = self.send(*centres)
+        self.wait(partial(self.results, stamp))
+        return self.results(stamp)[0]
 
-        def found():
-            return [m for m in self.received if stamp_of(m.header.stamp) == stamp]
-
-        self.wait(found, seconds)
-        return found()[0]
+    def call(self, kind, service, request):
+        """The answer of one of the node's services."""
+        return call(self.node, kind, f"{self.name}/{service}", request, PATIENCE)
 
     def change(self, transition):
         request = ChangeState.Request(transition=Transition(id=getattr(Transition, f"TRANSITION_{transition.upper()}")))
-        return call(self.node, ChangeState, f"{self.name}/change_state", request, 15.0).success
+        return self.call(ChangeState, "change_state", request).success
 
     def state(self):
-        return call(self.node, GetState, f"{self.name}/get_state", GetState.Request(), 15.0).current_state.label
+        return self.call(GetState, "get_state", GetState.Request()).current_state.label
 
     def set_parameter(self, name, value):
         request = SetParameters.Request(parameters=[Value(name, value=value).to_parameter_msg()])
-        return call(self.node, SetParameters, f"{self.name}/set_parameters", request).results[0]
+        return self.call(SetParameters, "set_parameters", request).results[0]
 
     def restart(self, **parameters):
         """Take the node through a whole cycle with other parameters, from any state."""
@@ -134,27 +139,28 @@ class Rig:
     def set_target(self, at, stamp=0, **fields):
         request = fill_box(SetTarget.Request(**fields), at)
         set_stamp(request.stamp, stamp)
-        return call(self.node, SetTarget, f"{self.name}/set_target", request)
+        return self.call(SetTarget, "set_target", request)
 
     def remove_target(self, id_):
-        return call(self.node, RemoveTarget, f"{self.name}/remove_target", RemoveTarget.Request(id=id_))
+        return self.call(RemoveTarget, "remove_target", RemoveTarget.Request(id=id_))
 
     def clear_targets(self):
-        return call(self.node, ClearTargets, f"{self.name}/clear_targets", ClearTargets.Request())
+        return self.call(ClearTargets, "clear_targets", ClearTargets.Request())
 
-    def diagnostics(self, wanted=lambda values: True, seconds=5.0):
+    def diagnostics(self, wanted=lambda values: True):
         """(level, message, values) of the next report of the node that is wanted."""
         self.reports.clear()
 
         def found():
             for report in self.reports:
                 for status in report.status:
-                    values = {v.key: v.value for v in status.values} | {"message": status.message}
+                    level = int.from_bytes(status.level, "little")
+                    values = {v.key: v.value for v in status.values} | {"level": level, "message": status.message}
                     if f"/{status.name}" == self.name and wanted(values):
-                        return int.from_bytes(status.level, "little"), status.message, values
+                        return level, status.message, values
             return None
 
-        self.wait(found, seconds)
+        self.wait(found)
         return found()
 
 

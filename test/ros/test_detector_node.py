@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from patience import PATIENCE
 
 from deep_tracking_ros.ros.messages import from_message, set_stamp
 from deep_tracking_ros.types import Detections
@@ -49,8 +50,8 @@ class Rig:
                 lambda t=topic, r=result: self.publishers[t].get_subscription_count() and node.count_publishers(r)
             )
 
-    def wait(self, done, seconds=50.0):
-        assert self.spin_until(self.node, done, seconds), Path(self.log.name).read_text()
+    def wait(self, done):
+        assert self.spin_until(self.node, done, PATIENCE), Path(self.log.name).read_text()
 
     def send(self, topic, k, *corners, encoding="mono8"):
         """A dark image with bright squares of 32 px."""
@@ -99,7 +100,7 @@ def running(folder, topics, **parameters):
             with temporary_node("cameras") as node:
                 yield Rig(node, log, topics)
             process.send_signal(signal.SIGINT)
-            assert process.wait(10.0) == 0
+            assert process.wait(PATIENCE) == 0
             assert "Traceback" not in Path(log.name).read_text()
         finally:
             if process.poll() is None:

@@ -1,7 +1,6 @@
 """The doctor on graphs that are ill in the ways in which they usually are."""
 
 import json
-import os
 import shutil
 import threading
 import time
@@ -24,13 +23,6 @@ from deep_tracking_ros.ros.interfaces import message_class
 pytestmark = pytest.mark.ros
 TOPIC = "/camera/image"
 TRACKER = "/single_object_tracker"
-DOMAIN = 50 + os.getpid() % 10
-
-
-@pytest.fixture(autouse=True)
-def domain(monkeypatch):
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(DOMAIN))
-    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from patience import PATIENCE
 
 from deep_tracking_ros.geometry.poses import inverse, pose_of_angles
 from deep_tracking_ros.types import Detection3D, Detections3D, Odometry, TrackedBoxes3D
@@ -17,6 +18,9 @@ ROOT = Path(__file__).resolve().parents[2]
 DT, START, FRAMES = 100_000_000, 50 * 10**9, 8  # ns
 SIZE = np.array([4.2, 1.8, 1.5])
 NAME = "/space/multi_object_tracker_3d"
+AGAIN = 30
+"""So often the first odometry is sent: it is best effort, so lost on a side that has not found the other yet, and a
+repeated one changes nothing."""
 pytestmark = pytest.mark.ros
 
 
@@ -65,10 +69,10 @@ class Outside:
         ):
             node.create_subscription(message_class(kind), topic, where.append, QoSProfile(depth=100))
 
-    def wait(self, done, seconds=20.0):
+    def wait(self, done):
         from deep_tracking_ros.ros.client import spin_until
 
-        assert spin_until(self.node, done, seconds), self.log.read_text()
+        assert spin_until(self.node, done, PATIENCE), self.log.read_text()
 
     def send(self, items):
         """In this order, each when the one before has left."""
@@ -83,7 +87,7 @@ class Outside:
         self.wait(lambda: all(p.get_subscription_count() for p in self.publishers.values()))
         self.wait(lambda: self.node.count_publishers(f"{NAME}/boxes") and self.node.count_publishers(f"{NAME}/markers"))
 
-    def report(self, wanted, seconds=20.0):
+    def report(self, wanted):
         """(level, message, values) of the next report of the node that is wanted."""
         found = []
 
@@ -95,7 +99,7 @@ class Outside:
                         found.append((int.from_bytes(status.level, "little"), status.message, values))
             return found
 
-        self.wait(look, seconds)
+        self.wait(look)
         return found[0]
 
 
@@ -116,7 +120,7 @@ def running(folder, **parameters):
         with temporary_node("outside") as node:
             yield Outside(node, log, process)
         process.send_signal(signal.SIGINT)
-        assert process.wait(15.0) == 0
+        assert process.wait(PATIENCE) == 0
         assert "Traceback" not in log.read_text(), log.read_text()
     finally:
         if process.poll() is None:
@@ -141,9 +145,7 @@ def test_live_results_are_those_of_an_offline_run(tmp_path):
 
     with running(tmp_path, ego_motion="odometry") as outside:
         outside.ready()
-        # Odometry is best effort, so the first would be lost on a side that has not found the other yet: a repeated
-        # one changes nothing.
-        outside.send(drive()[:1] * 30)
+        outside.send(drive()[:1] * AGAIN)
         outside.send(drive())
         outside.wait(lambda: len(outside.boxes) >= FRAMES)
         name = "deep_tracking_ros/msg/TrackedBox3DArray"
@@ -161,6 +163,7 @@ def test_live_results_are_those_of_an_offline_run(tmp_path):
 def test_frames_that_do_not_match_are_in_the_diagnostics(tmp_path):
     with running(tmp_path, ego_motion="odometry") as outside:
         outside.ready()
+        outside.send(drive(child="base_link")[:1] * AGAIN)
         outside.send(drive(child="base_link")[:4])
         level, text, values = outside.report(lambda message, _: "base_link" in message)
         assert level == 1

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from patience import PATIENCE
 
 from deep_tracking_ros.ros import interfaces
 from deep_tracking_ros.ros.messages import from_message, stamp_of, to_message
@@ -55,13 +56,13 @@ def test_node_gives_ids_to_detections(tmp_path):
             topic = "/many/multi_object_tracker/boxes"
             node.create_subscription(boxes, topic, received.append, QoSProfile(depth=20))
             assert spin_until(
-                node, lambda: publisher.get_subscription_count() and node.count_publishers(topic), 20.0
+                node, lambda: publisher.get_subscription_count() and node.count_publishers(topic), PATIENCE
             ), Path(log.name).read_text()
             sent = [seen(0, 100, 300), seen(1, 104, 298), seen(2), seen(2, 999), seen(3, 110, 294)]
             for item in sent:
                 publisher.publish(to_message(item))
                 spin_until(node, lambda: False, 0.05)
-            assert spin_until(node, lambda: len(received) >= 4, 10.0), Path(log.name).read_text()
+            assert spin_until(node, lambda: len(received) >= 4, PATIENCE), Path(log.name).read_text()
             results = [from_message(TrackedBoxes, message) for message in received]
             assert [stamp_of(m.header.stamp) for m in received] == [START + k * DT for k in range(4)]
             assert [[b.id for b in r.boxes] for r in results] == [[1, 2]] * 4
@@ -71,7 +72,7 @@ def test_node_gives_ids_to_detections(tmp_path):
             assert results[3].boxes[0].box[0] == pytest.approx(110, abs=3)
             assert results[3].boxes[0].velocity[0] > 0 > results[3].boxes[1].velocity[0]
         process.send_signal(signal.SIGINT)
-        assert process.wait(10.0) == 0
+        assert process.wait(PATIENCE) == 0
         assert "Traceback" not in Path(log.name).read_text()
     finally:
         if process.poll() is None:

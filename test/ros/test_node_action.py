@@ -1,6 +1,6 @@
 """The action ``track_object`` of the node in a process of its own."""
 
-import os
+import re
 import signal
 import time
 
@@ -10,6 +10,7 @@ pytest.importorskip("rclpy", reason="ROS 2 is not on this machine: . scripts/env
 pytest.importorskip("deep_tracking_ros.msg", reason="the interfaces are not built: make setup")
 
 from action_msgs.msg import GoalStatus
+from patience import PATIENCE
 from rig import TrackObject, fill_box, running
 from template_tracker import STEP
 
@@ -19,26 +20,6 @@ from deep_tracking_ros.types import State
 
 pytestmark = pytest.mark.ros
 PLACE = (40, 60)
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ROS_DOMAIN_ID", str(20 + os.getpid() % 10))
-        patch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-        with running(tmp_path_factory.mktemp("logs")) as (rig, _):
-            rig.ready()
-            yield rig
-
-
-@pytest.fixture
-def rig(shared):
-    if shared.state() != "active":
-        assert shared.change("activate")
-        shared.ready()
-    shared.clear_targets()
-    shared.received.clear()
-    return shared
 
 
 class Goal:
@@ -175,12 +156,12 @@ def test_negative_limits_are_refused(rig, limit):
 def test_a_camera_that_stops_ends_the_goal(rig):
     patient, goal = Goal(rig, at=(100, 60), lost_frames=100), Goal(rig, lost_frames=100, silence=0.5)
     patient.waits(2)
-    goal.show(PLACE, (100, 60))
     began = time.monotonic()
+    goal.show(PLACE, (100, 60))
     status, result = goal.result()
-    assert 0.4 < time.monotonic() - began < 3
+    assert time.monotonic() - began > 0.5
     assert (status, result.success, result.code) == (GoalStatus.STATUS_ABORTED, False, ErrorCode.NO_FRAME)
-    assert "no image was processed for 0.5" in result.message
+    assert float(re.search("no image was processed for (.*) s,", result.message)[1]) >= 0.5
     assert result.last == goal.feedback[-1].box
     assert [box.id for box in rig.show(PLACE, (100, 60)).boxes] == [patient.feedback[-1].box.id]
     assert not patient.answer.done()
@@ -189,10 +170,10 @@ def test_a_camera_that_stops_ends_the_goal(rig):
 
 
 def test_a_camera_that_is_slow_does_not_end_the_goal(rig):
-    goal = Goal(rig, lost_frames=100, silence=1.0).waits()
+    goal = Goal(rig, lost_frames=100, silence=4.0).waits()
     for _ in range(3):
         goal.show(PLACE)
-        rig.spin(0.6)
+        rig.spin(1.5)
     assert not goal.answer.done()
     goal.handle.cancel_goal_async()
     goal.result()
@@ -256,4 +237,4 @@ def test_whoever_waits_for_a_result_is_told_that_the_node_ends(tmp_path, end):
             assert result.last == goal.feedback[-1].box
         rig.wait(lambda: not rig.action.server_is_ready())
         if end != "shutdown":
-            assert process.process.wait(10.0) == 0
+            assert process.process.wait(PATIENCE) == 0

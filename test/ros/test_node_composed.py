@@ -1,6 +1,5 @@
 """Several nodes in one process, in an executor of somebody else with several threads."""
 
-import os
 from contextlib import suppress
 from threading import Thread
 
@@ -24,9 +23,7 @@ pytestmark = pytest.mark.ros
 
 
 @pytest.fixture
-def nodes(monkeypatch):
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(10 + os.getpid() % 20))
-    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+def nodes():
     context = Context()
     rclpy.init(context=context, args=[], signal_handler_options=rclpy.signals.SignalHandlerOptions.NO)
     executor = MultiThreadedExecutor(3, context=context)
@@ -46,7 +43,7 @@ def nodes(monkeypatch):
     thread.start()
     yield made
     executor.shutdown()
-    thread.join(10)
+    thread.join()
     for node in made:
         node.destroy_node()
     context.try_shutdown()

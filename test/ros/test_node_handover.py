@@ -1,6 +1,5 @@
 """Hand-over, targets that come and go, and the black box: the node in a process of its own, over real DDS."""
 
-import os
 import re
 
 import pytest
@@ -9,7 +8,7 @@ pytest.importorskip("rclpy", reason="ROS 2 is not on this machine: . scripts/env
 pytest.importorskip("deep_tracking_ros.msg", reason="the interfaces are not built: make setup")
 
 from rclpy.qos import QoSProfile
-from rig import START, SetTarget, TrackedBoxArray, TrackObject, call, running
+from rig import START, SetTarget, TrackedBoxArray, TrackObject, running
 from template_tracker import HEIGHT, STEP, WIDTH, box_at
 from typer.testing import CliRunner
 
@@ -24,24 +23,14 @@ pytestmark = pytest.mark.ros
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ROS_DOMAIN_ID", str(50 + os.getpid() % 10))
-        patch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-        folder = tmp_path_factory.mktemp("logs")
-        box = tmp_path_factory.mktemp("recordings") / "box"
-        with running(folder, black_box=str(box), black_box_seconds=0.4) as (rig, process):
-            rig.tracker = rig.node.create_publisher(TrackedBoxArray, "/tracks", QoSProfile(depth=10))
-            rig.wait(lambda: rig.tracker.get_subscription_count(), 60.0)
-            rig.ready()
-            rig.process, rig.box = process, box
-            yield rig
-
-
-@pytest.fixture
-def rig(shared):
-    shared.clear_targets()
-    shared.received.clear()
-    return shared
+    folder = tmp_path_factory.mktemp("logs")
+    box = tmp_path_factory.mktemp("recordings") / "box"
+    with running(folder, black_box=str(box), black_box_seconds=0.4) as (rig, process):
+        rig.tracker = rig.node.create_publisher(TrackedBoxArray, "/tracks", QoSProfile(depth=10))
+        rig.wait(rig.tracker.get_subscription_count)
+        rig.ready()
+        rig.process, rig.box = process, box
+        yield rig
 
 
 def tell(rig, stamp, **places):
@@ -67,7 +56,7 @@ def picked(rig, id_, done=lambda reply: reply.success, **fields):
     replies = []
 
     def ask():
-        replies.append(call(rig.node, SetTarget, f"{rig.name}/set_target", SetTarget.Request(track_id=id_, **fields)))
+        replies.append(rig.call(SetTarget, "set_target", SetTarget.Request(track_id=id_, **fields)))
         return done(replies[-1])
 
     rig.wait(ask)
@@ -166,15 +155,14 @@ def test_a_loss_is_recorded_and_the_recording_is_replayed(rig, tmp_path):
 def test_a_folder_that_cannot_be_written_to_is_told_and_the_node_lives_on(rig, tmp_path):
     blocked = tmp_path / "file"
     blocked.touch()
+    rig.changed = {"black_box": str(rig.box)}
     rig.restart(black_box=str(blocked / "box"))
-    try:
-        rig.set_target((60, 60))
-        rig.show((60, 60))
-        assert rig.show().boxes[0].state == State.LOST
-        level, message, values = rig.diagnostics(lambda values: "cannot be written to" in values["message"])
-        assert level == 1
-        assert f"black box: {blocked / 'box'} cannot be written to (Not a directory)" in message
-        assert rig.show((60, 60)).boxes[0].state == State.TRACKED
-        assert values["lifecycle"] == "active"
-    finally:
-        rig.restart(black_box=str(rig.box))
+    rig.ready()
+    rig.set_target((60, 60))
+    rig.show((60, 60))
+    assert rig.show().boxes[0].state == State.LOST
+    level, message, values = rig.diagnostics(lambda values: "cannot be written to" in values["message"])
+    assert level == 1
+    assert f"black box: {blocked / 'box'} cannot be written to (Not a directory)" in message
+    assert rig.show((60, 60)).boxes[0].state == State.TRACKED
+    assert values["lifecycle"] == "active"

@@ -1,7 +1,8 @@
 """Bags played and recorded by the nodes, each in a process of its own."""
 
-import os
+import signal
 import time
+from io import StringIO
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS 2 is not on this machine: . scripts/env.sh")
 pytest.importorskip("deep_tracking_ros.msg", reason="the interfaces are not built: make setup")
 
+from patience import PATIENCE
 from test_bags import STEP, image_message
 
 from deep_tracking_ros.ros import bags, interfaces
@@ -21,19 +23,17 @@ FRAMES = 26  # one second
 START = 50 * 10**9
 
 
-@pytest.fixture(autouse=True)
-def domain(monkeypatch):
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(30 + os.getpid() % 15))
-    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+def write_bag(path, width=320, height=240):
+    with bags.BagWriter(path) as writer:
+        for i in range(FRAMES):
+            stamp = START + i * STEP
+            writer.write_message("/camera/image", image_message(stamp, i, width, height), stamp)
+    return path
 
 
 @pytest.fixture(scope="module")
 def bag(tmp_path_factory):
-    path = tmp_path_factory.mktemp("bag") / "camera"
-    with bags.BagWriter(path) as writer:
-        for i in range(FRAMES):
-            writer.write_message("/camera/image", image_message(START + i * STEP, i, 320, 240), START + i * STEP)
-    return path
+    return write_bag(tmp_path_factory.mktemp("bag") / "camera")
 
 
 def play(bag, enough=1000, **parameters):
@@ -47,11 +47,19 @@ def play(bag, enough=1000, **parameters):
             Image, "/camera/image", lambda d: images.append((bags.parse_stamp(d), time.monotonic(), d)), 100, raw=True
         )
         node.create_subscription(Clock, "/clock", lambda m: clocks.append(m.clock.sec * 10**9 + m.clock.nanosec), 1000)
-        start = NodeStart("bag_player", "bag_player", {"bag": str(bag), "wait_for_subscribers": 5.0, **parameters})
+        start = NodeStart("bag_player", "bag_player", {"bag": str(bag), "wait_for_subscribers": PATIENCE, **parameters})
         process = processes.start(start)
-        spin_until(node, lambda: process.poll() is not None or len(images) >= enough, 20.0)
-        spin_until(node, lambda: False, 0.1)
+        assert spin_until(node, lambda: process.poll() is not None or len(images) >= enough, PATIENCE)
+        before = -1
+        while process.poll() is not None and before < (before := len(images) + len(clocks)):
+            spin_until(node, lambda: False, 0.2)  # what has come, and waits for us
         return images, clocks, process.poll()
+
+
+def lag(images, rate=1.0):
+    """How much later than this rate says the second half of images came, s: by the promptest one of each half."""
+    late = [arrival - (stamp - images[0][0]) / rate / 1e9 for stamp, arrival, _ in images]
+    return min(late[len(late) // 2 :]) - min(late[: len(late) // 2])
 
 
 def test_as_recorded_with_clock(bag):
@@ -59,17 +67,17 @@ def test_as_recorded_with_clock(bag):
     assert status == 0
     assert [stamp for stamp, _, _ in images] == [START + i * STEP for i in range(FRAMES)]
     assert [data for _, _, data in images] == [m.data for m in bags.read_messages(bag)]  # not one byte is touched
-    took = images[-1][1] - images[0][1]
-    assert took == pytest.approx((FRAMES - 1) * STEP / 1e9, abs=0.15)
+    assert lag(images) == pytest.approx(0, abs=0.1)
     assert clocks == sorted(clocks)
     assert (clocks[0], clocks[-1]) == (START, START + (FRAMES - 1) * STEP)
-    assert len(clocks) > 60  # 100 Hz for a second, and one before each image
+    assert set(clocks) >= {stamp for stamp, _, _ in images}  # one before each image
+    assert np.isclose(np.diff(clocks), 10e6, atol=3e6).sum() >= 10  # 100 Hz, wherever nothing held it up
 
 
 def test_rate_and_part(bag):
     images, _, _ = play(bag, rate=2.0, start_offset=0.4, end_offset=0.8, clock_rate=0.0)
     assert [stamp for stamp, _, _ in images] == [START + i * STEP for i in range(10, 20)]
-    assert images[-1][1] - images[0][1] == pytest.approx(0.18, abs=0.08)
+    assert lag(images, rate=2.0) == pytest.approx(0, abs=0.06)  # at the recorded rate it would be 0.1
 
 
 def test_stamps_step_back_in_a_loop(bag):
@@ -82,17 +90,18 @@ def test_stamps_step_back_in_a_loop(bag):
     assert (np.diff(clocks) < 0).sum() == pytest.approx(len(back), abs=1)
 
 
-def test_interrupt_ends_it_quietly(bag, capfd):
-    import signal
-
+def test_interrupt_ends_it_quietly(bag):
+    output = StringIO()
     with Processes() as processes:
-        process = processes.start(NodeStart("bag_player", "bag_player", {"bag": str(bag), "loop": True}))
-        time.sleep(3)
+        start = NodeStart("bag_player", "bag_player", {"bag": str(bag), "loop": True})
+        process = processes.start(start, output=output)
+        deadline = time.monotonic() + PATIENCE
+        while "/camera/image" not in output.getvalue():  # it has begun
+            assert time.monotonic() < deadline, output.getvalue()
+            time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        assert process.wait(5) == 0
-    output = capfd.readouterr().out
-    assert "/camera/image" in output  # it had begun
-    assert "Traceback" not in output
+        assert process.wait(PATIENCE) == 0
+    assert "Traceback" not in output.getvalue()
 
 
 def test_what_cannot_be_played(bag, tmp_path, capfd):
@@ -104,7 +113,7 @@ def test_what_cannot_be_played(bag, tmp_path, capfd):
     ]:
         with Processes() as processes:
             process = processes.start(NodeStart("bag_player", "bag_player", {"bag": str(bag), **parameters}))
-            assert process.wait(20) == 1
+            assert process.wait(PATIENCE) == 1
         output = capfd.readouterr().out
         assert answer in output
         assert "Traceback" not in output
@@ -112,29 +121,27 @@ def test_what_cannot_be_played(bag, tmp_path, capfd):
 
 @pytest.mark.parametrize("best_effort", [False, True])
 def test_recorder_keeps_every_message_and_definitions(bag, tmp_path, best_effort):
+    if best_effort:  # nothing is sent again: of images that are larger than what the socket holds, some may be lost
+        bag = write_bag(tmp_path / "small", 16, 12)
     out = tmp_path / "out.mcap"
     recorder = {"bag": str(out), "topics": "/camera/image,/never", "use_sim_time": True}
-    player = {"bag": str(bag), "wait_for_subscribers": 10.0, "rate": 2.0, "reliable": not best_effort}
+    player = {"bag": str(bag), "wait_for_subscribers": PATIENCE, "rate": 2.0, "reliable": not best_effort}
     with Processes() as processes:
         recording = processes.start(NodeStart("bag_recorder", "bag_recorder", recorder))
         playing = processes.start(NodeStart("bag_player", "bag_player", player))
-        assert playing.wait(20) == 0
-        time.sleep(0.3)
-    assert recording.returncode == 0  # by SIGINT, with a whole file
+        assert playing.wait(PATIENCE) == 0
+        recording.send_signal(signal.SIGINT)
+        assert recording.wait(PATIENCE) == 0  # with a whole file
     messages = list(bags.read_messages(out))
-    stamps = [bags.parse_stamp(m.data) for m in messages]
-    sent = [START + i * STEP for i in range(FRAMES)]
-    if best_effort:  # the middleware may lose some on a busy machine
-        assert stamps == sorted(set(stamps) & set(sent))
-        assert len(stamps) >= 0.8 * FRAMES
-    else:
-        assert stamps == sent
-    assert all(0 <= m.log_time - bags.parse_stamp(m.data) < STEP * 5 for m in messages)  # stamped by /clock
+    assert [bags.parse_stamp(m.data) for m in messages] == [START + i * STEP for i in range(FRAMES)]
+    waits = [m.log_time - bags.parse_stamp(m.data) for m in messages]  # by /clock
+    assert 0 <= min(waits) < STEP
+    assert max(waits) < FRAMES * STEP
     from rosbags.highlevel import AnyReader
 
     with AnyReader([out]) as reader:
         connection, _, data = next(reader.messages())
-        assert reader.deserialize(data, connection.msgtype).width == 320
+        assert reader.deserialize(data, connection.msgtype).width == (16 if best_effort else 320)
 
 
 @pytest.fixture
@@ -161,7 +168,7 @@ def recorder(tmp_path):
 def publish_until(node, recorder, counts, **publishers):
     import rclpy
 
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while any(recorder.counts.get(topic, 0) < count for topic, count in counts.items()):
         assert time.monotonic() < deadline, recorder.counts
         for publisher in publishers.values():
@@ -191,6 +198,25 @@ def test_a_type_that_is_not_known_costs_no_recording(recorder, tmp_path, monkeyp
     assert (topic.name, topic.count) == ("/images", recording.counts["/images"])
     told = "/strange is not recorded: the type x/msg/X is not installed here: source the workspace that has it, or sudo"
     assert capfd.readouterr().err.count(told) == 1
+
+
+def test_what_came_before_the_interrupt_is_in_the_bag(recorder, tmp_path):
+    from rclpy.duration import Duration
+    from sensor_msgs.msg import Image
+
+    recording = recorder("/images")
+    with temporary_node("camera") as node:
+        images = node.create_publisher(Image, "/images", 50)
+        publish_until(node, recording, {"/images": 1}, images=images)
+        recording._take_rest()
+        before = recording.counts["/images"]
+        for _ in range(20):
+            images.publish(Image())
+        assert images.wait_for_all_acked(Duration(seconds=PATIENCE))
+        recording._take_rest()
+    recording.writer.close()
+    (topic,) = bags.describe(tmp_path / "out.mcap").topics
+    assert topic.count == recording.counts["/images"] == before + 20
 
 
 def test_topics_are_recorded_by_their_whole_names(recorder, tmp_path):

@@ -1,12 +1,14 @@
 """Recordings of lost targets: what is in the file, how large the folder becomes, and that they can be replayed."""
 
 import os
+import threading
 import time
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from patience import PATIENCE
 from pipelines.template_tracker import STEP, TemplateTracker, box_at, frame, picture
 from typer.testing import CliRunner
 
@@ -141,11 +143,11 @@ def test_the_writer_never_waits_and_recovers(tmp_path, monkeypatch):
     place = folder(tmp_path)
     told, warned = [], []
     add = place.add
-    slow = iter([True, *[False] * 99])
+    slow, release = iter([True, *[False] * 99]), threading.Event()
 
     def hang(item):
         if next(slow):
-            time.sleep(0.5)
+            release.wait(PATIENCE)
             raise OSError("no space left")
         return add(item)
 
@@ -155,7 +157,8 @@ def test_the_writer_never_waits_and_recovers(tmp_path, monkeypatch):
     began = time.monotonic()
     for item in items:
         writer.put(item)
-    assert time.monotonic() - began < 0.3
+    assert time.monotonic() - began < PATIENCE / 2
+    release.set()
     writer.close()
     assert writer.dropped >= 3  # one is being written and two wait
     assert writer.written == len(items) - 1 - writer.dropped == len(told)

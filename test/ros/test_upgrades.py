@@ -3,6 +3,7 @@ import time
 
 import numpy as np
 import pytest
+from patience import PATIENCE
 
 from deep_tracking_ros.errors import EngineError
 from deep_tracking_ros.inference.engine import Engine, Network, TensorSpec
@@ -23,7 +24,7 @@ class Times(Engine):
 
 
 def until(condition):
-    end = time.monotonic() + 5
+    end = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.005)
@@ -34,7 +35,7 @@ def test_the_present_engine_serves_until_the_better_one_is_ready():
 
     def build(progress):
         assert progress(0.4, "tactics")
-        release.wait(5)
+        release.wait(PATIENCE)
         return Times("tensorrt", 2)
 
     engine = SwappableEngine(Times("onnxruntime", 2), build)
@@ -106,7 +107,7 @@ def test_stopping_does_not_wait_for_ever():
 
     def build(progress):
         progress(0.4, "tactics")
-        release.wait(20)
+        release.wait(PATIENCE)
         return Times("tensorrt", 2)
 
     engine = SwappableEngine(Times("torch", 2), build)
@@ -114,7 +115,7 @@ def test_stopping_does_not_wait_for_ever():
     until(lambda: upgrades.progress)
     began = time.monotonic()
     upgrades.stop(patience=0.1)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < PATIENCE / 2
     assert "double: 40%" in warnings[0]
     release.set()
     until(lambda: not upgrades.progress)
