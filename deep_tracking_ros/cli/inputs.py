@@ -1,12 +1,21 @@
-"""What a pipeline takes that does not begin with images, from a bag."""
+"""What an offline run takes: images of any source, or whatever is in a bag."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from deep_tracking_ros.pipelines.pipeline import Pipeline
+    from deep_tracking_ros.pipelines.sources import Beside
+    from deep_tracking_ros.types import Frame
+
+
+def is_bag(path: Path) -> bool:
+    """Whether this looks like a bag from outside."""
+    return path.suffix in (".mcap", ".db3") or (path / "metadata.yaml").is_file()
 
 
 def read_topics(texts: Sequence[str], kind: type[Pipeline]) -> dict[str, str]:
@@ -40,3 +49,39 @@ def open_inputs(source: str, pipeline: Pipeline, topics: Mapping[str, str]) -> I
     first = next(iter(pipeline.inputs))
     for port, item in read_inputs(source, pipeline.inputs, topics, pipeline.optional):
         yield item if port == first else Beside(port, item)
+
+
+def open_images(
+    source: str,
+    kind: type[Pipeline],
+    topics: Mapping[str, str],
+    transport: str = "auto",
+    fps: float = 30.0,
+    needed: Collection[str] = (),
+) -> tuple[Iterator[Frame | Beside], int | None]:
+    """Frames of a bag, a video or images, and how many there are where that is known.
+
+    Beside those of a bag come the other inputs of the pipeline: of the optional ones, those in ``topics``, in
+    ``needed``, or of the name that the node listens to, such as ``/tracks``.
+
+    Raises `DataError`, and `InvalidRequestError` for topics of what is no bag.
+    """
+    from deep_tracking_ros.errors import InvalidRequestError
+    from deep_tracking_ros.pipelines import sources
+
+    path = Path(source)
+    if is_bag(path):
+        from deep_tracking_ros.ros import bags
+        from deep_tracking_ros.ros.bag_inputs import read_inputs
+
+        first = next(iter(kind.inputs))
+        optional = kind.optional - set(needed)
+        inputs = read_inputs(path, kind.inputs, topics, optional, transport)
+        frames = (item if port == first else sources.Beside(port, item) for port, item in inputs)
+        return frames, bags.image_topic(path, topics.get(first), transport).count
+    if topics or needed:
+        wanted = ", ".join(topics.values()) or " and ".join(needed)
+        raise InvalidRequestError(f"{source} is no bag, so there is no topic of {wanted} in it")
+    if path.is_dir() or re.search(r"[*?\[]", source) or path.suffix.lower() in sources.IMAGE_SUFFIXES:
+        return sources.read_images(path, fps), len(sources.image_files(path))
+    return sources.read_video(path), sources.video_length(path)

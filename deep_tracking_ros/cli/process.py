@@ -12,21 +12,25 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from deep_tracking_ros.cli.chosen import (
+    TARGET,
+    TRACK,
+    draw_target,
+    parse_target,
+    parse_track,
+    targets_of_file,
+    targets_of_recording,
+)
+from deep_tracking_ros.cli.inputs import open_images, open_inputs, read_topics
+
 if TYPE_CHECKING:
     from deep_tracking_ros.pipelines.pipeline import Pipeline
-    from deep_tracking_ros.pipelines.replay import Step, TimedTarget
-    from deep_tracking_ros.types import Frame
+    from deep_tracking_ros.pipelines.replay import Step
 
 COUNTS = ("duplicates", "late", "jumps", "without_pose", "unusable_detections", "model", "backend")
 """What of a pipeline's status the closing figures show."""
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
-
-TARGET = (
-    "Box to follow: x,y,w,h or x,y,w,h@WHEN or x,y,w,h@WHEN:LABEL, with left, top, width and height in pixels. WHEN is "
-    "the number of a frame (@12; 0 = the first, as without WHEN), a time after the first frame (@2.5s) or a stamp "
-    "(@1700000000.040000000). May be given several times."
-)
 
 
 @app.command()
@@ -36,6 +40,7 @@ def process(
     ),
     pipeline: str = typer.Option("tracker", help="What to run."),
     target: list[str] = typer.Option([], "--target", "-t", help=TARGET),
+    track_id: list[str] = typer.Option([], "--track-id", help=TRACK),
     targets: Path = typer.Option(None, help="YAML list of targets, as `target set --file` takes it."),
     draw: bool = typer.Option(False, "--draw", help="Draw the first box with the mouse; needs a display."),
     out: Path = typer.Option(None, help="Write the results to this bag: an .mcap file, or the name of a folder."),
@@ -50,7 +55,8 @@ def process(
     params: Path = typer.Option(None, help="YAML file of parameters, plain or as ROS nodes take it."),
     topic: list[str] = typer.Option(
         [],
-        help="Topic of the input, where a bag has several; of another input as PORT:=TOPIC, such as odometry:=/odom.",
+        help="Topic of the input, where a bag has several; of another input as PORT:=TOPIC, such as odometry:=/odom, "
+        "or tracks:=/multi_object_tracker/boxes to look for lost targets there.",
     ),
     transport: str = typer.Option("auto", help="raw, compressed or auto: which images of a bag to take."),
     fps: float = typer.Option(30.0, help="Frames per second of a folder of images.", min=0.001, max=10000),
@@ -72,7 +78,6 @@ def process(
     """
     import time
 
-    from deep_tracking_ros.cli.inputs import open_inputs, read_topics
     from deep_tracking_ros.cli.sinks import is_in_space, make_sinks
     from deep_tracking_ros.errors import DataError, InvalidRequestError
     from deep_tracking_ros.pipelines.registry import find_pipeline
@@ -84,12 +89,14 @@ def process(
     assignments = read_parameters(kind, params, assign)
     if detector is not None:
         kind, assignments = with_detector(kind, assignments, detector, detector_assign)
-    chosen = [parse_target(text) for text in target] + (_targets_of_file(targets) if targets else [])
+    picked = [parse_track(text) for text in track_id]
+    chosen = [parse_target(text) for text in target] + picked + (targets_of_file(targets) if targets else [])
     port, item = next(iter(kind.inputs.items()))
     topics = read_topics(topic, kind)
     machine = None
     if item is Frame:
-        frames, length = open_source(source, topics.get(port), transport, fps)
+        needed = ("tracks",) if picked else ()
+        frames, length = open_images(source, kind, topics, transport, fps, needed)
     elif draw or mp4:
         raise InvalidRequestError(f"{kind.name} takes {item.__name__}, not images: there is nothing to draw on")
     else:
@@ -97,12 +104,15 @@ def process(
         frames, length = open_inputs(source, machine, topics), None
     frames = cut(frames, start, end)
     if draw:
-        frames, drawn = _draw_target(frames)
+        frames, drawn = draw_target(frames)
         chosen.append(drawn)
     if "set_target" in kind.commands and not chosen:
-        chosen = _targets_of_recording(source)
+        chosen = targets_of_recording(source)
     if "set_target" in kind.commands and not chosen:
-        raise InvalidRequestError("nothing would be followed: give --target x,y,w,h (or --draw, where a display is)")
+        raise InvalidRequestError(
+            "nothing would be followed: give --target x,y,w,h, or --track-id of tracks in the bag (or --draw, where a "
+            "display is)"
+        )
     if latency_ms is not None and not realtime:
         raise InvalidRequestError("--latency-ms is what a frame costs in a live run: give --realtime with it")
     machine = machine or kind.make(assignments, lambda line: typer.echo(line, err=True))
@@ -130,100 +140,6 @@ def process(
         import json as writer
 
         json.write_text(writer.dumps(figures, indent=2) + "\n")
-
-
-def parse_target(text: str) -> TimedTarget:
-    """``x,y,w,h[@WHEN][:LABEL]``. Raises `InvalidBoxError` or `InvalidRequestError` naming what is wrong."""
-    from deep_tracking_ros.cli.target import parse_stamp
-    from deep_tracking_ros.pipelines.replay import TimedTarget
-    from deep_tracking_ros.types import nanoseconds
-
-    rest, _, label = text.partition(":")
-    box, _, when = rest.partition("@")
-    request = _request(box, label)
-    if not when:
-        return TimedTarget(request, index=0)
-    if when.isdecimal():
-        return TimedTarget(request, index=int(when))
-    if re.fullmatch(r"\d+(\.\d*)?s", when):
-        return TimedTarget(request, offset=nanoseconds(float(when[:-1])))
-    return TimedTarget(request, stamp=parse_stamp(when))
-
-
-def _request(box: str, label: str) -> Any:
-    """A request for x,y,w,h, where x and y are the left and top pixel: the box begins at that pixel's outer edge."""
-    from deep_tracking_ros.cli.target import parse_box
-    from deep_tracking_ros.geometry.boxes import xywh_to_xyxy
-    from deep_tracking_ros.pipelines.requests import SetTarget
-
-    x, y, w, h = parse_box(box)
-    return SetTarget(xywh_to_xyxy([x - 0.5, y - 0.5, w, h]), label=label)
-
-
-def _targets_of_file(file: Path) -> list[TimedTarget]:
-    from deep_tracking_ros.cli.target import read_targets
-    from deep_tracking_ros.pipelines.replay import TimedTarget
-
-    chosen = []
-    for wanted in read_targets(file):
-        request = _request("{},{},{},{}".format(*wanted.box), wanted.label)
-        # stamp 0 is the next image, which here is the first
-        chosen.append(TimedTarget(request, stamp=wanted.stamp) if wanted.stamp else TimedTarget(request, index=0))
-    return chosen
-
-
-def _targets_of_recording(source: str) -> list[TimedTarget]:
-    """What a recording of the black box says of where its targets were; none for any other input."""
-    from deep_tracking_ros.pipelines.replay import TimedTarget
-    from deep_tracking_ros.pipelines.requests import SetTarget
-
-    if not _is_bag(Path(source)):
-        return []
-    from deep_tracking_ros.ros.black_box import start_boxes
-
-    return [TimedTarget(SetTarget(box.box, label=box.label), stamp=stamp) for stamp, box in start_boxes(source)]
-
-
-def _draw_target(frames: Iterator[Frame]) -> tuple[Iterator[Frame], TimedTarget]:
-    """A box drawn by the user on the first frame, and all frames."""
-    import os
-    from itertools import chain
-
-    from deep_tracking_ros.errors import DataError, InvalidRequestError
-    from deep_tracking_ros.pipelines.replay import TimedTarget
-
-    if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        raise InvalidRequestError(
-            "there is no display to draw on; read the box off a picture and give --target x,y,w,h"
-        )
-    import cv2
-
-    first = next(frames, None)
-    if first is None:
-        raise DataError("there is no frame to draw on")
-    box = cv2.selectROI("draw a box, then press Enter (c = cancel)", first.image, showCrosshair=False)
-    cv2.destroyAllWindows()
-    return chain([first], frames), TimedTarget(_request("{},{},{},{}".format(*box), ""), index=0)
-
-
-def open_source(
-    source: str, topic: str | None = None, transport: str = "auto", fps: float = 30.0
-) -> tuple[Iterator[Frame], int | None]:
-    """Frames of a bag, a video or images, and how many there are where that is known. Raises `DataError`."""
-    from deep_tracking_ros.pipelines import sources
-
-    path = Path(source)
-    if _is_bag(path):
-        from deep_tracking_ros.ros import bags
-
-        return bags.read_frames(path, topic, transport), bags.image_topic(path, topic, transport).count
-    if path.is_dir() or re.search(r"[*?\[]", source) or path.suffix.lower() in sources.IMAGE_SUFFIXES:
-        return sources.read_images(path, fps), len(sources.image_files(path))
-    return sources.read_video(path), sources.video_length(path)
-
-
-def _is_bag(path: Path) -> bool:
-    return path.suffix in (".mcap", ".db3") or (path / "metadata.yaml").is_file()
 
 
 def with_detector(

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from deep_tracking_ros.errors import DataError, InvalidImageError
+from deep_tracking_ros.errors import (
+    DataError,
+    InvalidImageError,
+    InvalidRequestError,
+    NoFrameError,
+    StampNotBufferedError,
+    UnknownTargetError,
+)
 from deep_tracking_ros.geometry.boxes import check_box
 from deep_tracking_ros.pipelines.black_box import Recording
 from deep_tracking_ros.pipelines.pipeline import Output, Pipeline
@@ -13,10 +20,16 @@ from deep_tracking_ros.pipelines.requests import SetTarget
 from deep_tracking_ros.pipelines.sources import Beside
 from deep_tracking_ros.types import NANOSECONDS, Frame
 
+NOT_YET = (NoFrameError, UnknownTargetError, StampNotBufferedError, InvalidRequestError)
+"""What the pipeline answers where a track has not come, or was not seen (or not lately)."""
+
 
 @dataclass(frozen=True)
 class TimedTarget:
-    """A target to be set when the stream comes to a frame; of the three places one is given."""
+    """A target to be set when the stream comes to a frame; of the three places one is given.
+
+    With a ``track_id`` in the request it is set as soon as that track was seen, from there on.
+    """
 
     request: SetTarget  # its stamp is filled in
     index: int | None = None  # number of the frame, 0 = the first
@@ -30,11 +43,12 @@ class TimedTarget:
         return stamp >= (self.stamp if self.stamp is not None else first + (self.offset or 0))
 
     def __str__(self) -> str:
+        place = f"{(self.offset or 0) / NANOSECONDS:g} s after the first frame"
         if self.index is not None:
-            return f"frame {self.index}"
-        if self.stamp is not None:
-            return f"stamp {self.stamp / NANOSECONDS:.9f} s"
-        return f"{(self.offset or 0) / NANOSECONDS:g} s after the first frame"
+            place = f"frame {self.index}"
+        elif self.stamp is not None:
+            place = f"stamp {self.stamp / NANOSECONDS:.9f} s"
+        return f"track {self.request.track_id} from {place} on" if self.request.track_id else f"at {place}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,14 +81,15 @@ def replay(
     Args:
         pipeline: takes frames at ``port`` and `SetTarget` commands.
         frames: in the order in which they arrive; what is `Beside` them is given to the pipeline as it comes.
-        targets: each is set on the frame that it names (with that frame's stamp, as an operator's window does).
+        targets: each is set on the frame that it names (with that frame's stamp, as an operator's window does), and
+            one with a ``track_id`` when what was seen of the track has come.
         port: input port of the frames.
         clock: ns; what a step costs is read from it.
         realtime: simulate a live run at this many times the recorded speed: a frame that arrives while the pipeline is
             busy waits, and is dropped when a newer one arrives; setting a target keeps it busy too. None = every frame,
             one after the other.
         latency: cost of every step in ns in place of the measured one, for a live run that is the same each time;
-            setting a target then costs nothing.
+            setting a target then costs nothing, nor does what is beside the frames and gives no result.
 
     Yields:
         One `Step` per frame, in order, and one for each input beside them from which results follow.
@@ -84,6 +99,7 @@ def replay(
         DeepTrackingError: a target could not be set.
     """
     waiting = list(targets)
+    missing: dict[TimedTarget, str] = {}  # why tracks are not there yet
     first: int | None = None
     mailbox: Frame | None = None  # newest frame that was not processed yet
     free = 0  # ns of stream time at which the pipeline has nothing to do
@@ -104,7 +120,7 @@ def replay(
             outputs = tuple(pipeline.step(beside or port, frame))
         except InvalidImageError as invalid:
             error = invalid
-        cost = clock() - began if latency is None else latency
+        cost = clock() - began if latency is None else latency if outputs or not beside else 0
         arrived = previous if beside else frame.stamp
         start = occupy(arrived, cost)
         age = round((start - arrived) / realtime) + cost if realtime else cost
@@ -119,6 +135,20 @@ def replay(
             latency=age,
         )
 
+    def command(request: SetTarget, stamp: int) -> None:
+        began = clock()
+        pipeline.command(request)
+        occupy(stamp, clock() - began if latency is None else 0)
+
+    def pick(targets: Sequence[TimedTarget], stamp: int) -> None:
+        """Set those that are tracks, where these have come; they begin where the track was seen last."""
+        for target in [t for t in targets if t.request.track_id]:
+            try:
+                command(target.request, stamp)
+                waiting.remove(target)
+            except NOT_YET as error:
+                missing[target] = f" ({error})"
+
     index = -1
     for frame in frames:
         if isinstance(frame, Beside):
@@ -126,6 +156,8 @@ def replay(
             step = process(frame.item, frame.port)
             if step.outputs or step.recordings:
                 yield step
+            if first is not None:
+                pick([t for t in waiting if t.is_due(index, previous, first)], previous)
             continue
         index += 1
         if mailbox is not None and (free < frame.stamp or frame.stamp < previous):
@@ -139,13 +171,13 @@ def replay(
         if mailbox is not None:
             yield Step(mailbox, dropped=True)
             mailbox = None
-        for target in [t for t in waiting if t.is_due(index, frame.stamp, first)]:
+        due = [t for t in waiting if t.is_due(index, frame.stamp, first)]
+        for target in [t for t in due if not t.request.track_id]:
             waiting.remove(target)
-            began = clock()
             # A stream may begin with stamp 0, which asks for the next image, whose size the pipeline does not know yet.
             check_box(target.request.box, *frame.image.shape[1::-1])
-            pipeline.command(replace(target.request, stamp=frame.stamp))
-            occupy(frame.stamp, clock() - began if latency is None else 0)
+            command(replace(target.request, stamp=frame.stamp), frame.stamp)
+        pick(due, frame.stamp)
         if realtime is None:
             yield process(frame)
         else:
@@ -153,4 +185,5 @@ def replay(
     if mailbox is not None:
         yield process(mailbox)
     if waiting:
-        raise DataError(f"the stream ended before a target could be set: at {', '.join(map(str, waiting))}")
+        places = ", ".join(f"{target}{missing.get(target, '')}" for target in waiting)
+        raise DataError(f"the stream ended before a target could be set: {places}")

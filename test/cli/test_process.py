@@ -12,7 +12,8 @@ import pytest
 from pipelines.template_tracker import STEP, TemplateTracker, box_at, frame, picture
 from typer.testing import CliRunner
 
-from deep_tracking_ros.cli.process import app, parse_target, read_parameters
+from deep_tracking_ros.cli.chosen import parse_target
+from deep_tracking_ros.cli.process import app, read_parameters
 from deep_tracking_ros.errors import (
     DataError,
     DeepTrackingError,

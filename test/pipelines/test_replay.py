@@ -36,7 +36,7 @@ def test_a_target_is_set_on_the_frame_that_it_names(where):
 
 
 def test_a_target_after_the_end_is_an_error():
-    with pytest.raises(DataError, match="could be set: at frame 9, 2 s after the first frame"):
+    with pytest.raises(DataError, match="could be set: at frame 9, at 2 s after the first frame"):
         list(
             replay(
                 make(),
