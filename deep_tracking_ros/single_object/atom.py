@@ -29,7 +29,9 @@ from deep_tracking_ros.single_object.parts.refinement import (
 )
 from deep_tracking_ros.single_object.parts.siamese_tracker import (
     CHANNELS,
-    OneSideParameters,
+    MANY,
+    STRIDE,
+    SiameseParameters,
     SiameseTarget,
     TemplateTracker,
     backbone_network,
@@ -68,11 +70,12 @@ class AtomTarget(SiameseTarget):
 
 
 def networks(model: Model) -> tuple[Network, ...]:
-    """'atom/template', 'atom/search', 'atom/overlap' and 'atom/features' of a model.
+    """'atom/template', 'atom/search', 'atom/overlap' and 'atom/features' of a model, the second and third also for near
+    crops.
 
     Raises `ModelError` where the parameters in the card make no network.
     """
-    p = model.card.settings(OneSideParameters, "parameters")
+    p = model.card.settings(SiameseParameters, "parameters")
 
     def head() -> Any:
         from deep_tracking_ros.single_object.atom_network import AtomHead
@@ -99,14 +102,18 @@ def networks(model: Model) -> tuple[Network, ...]:
         sized=(True, False),
     )  # fmt: skip
     boxes = TensorSpec("boxes", (-1, -1, 4), np.float32, (1, 1, 4), (4, 10, 4), (16, 64, 4))
-    climb = Network(
-        "atom/overlap",
-        (*(batched(name, shape) for name, shape in maps(p.cells).items()), boxes),
-        (TensorSpec("iou", (-1, -1)), TensorSpec("gradient", (-1, -1, 4))),
-        model.digest,
-        overlap,
-    )
-    return *pair, climb, backbone_network("atom", model, p.search)
+    climbs = [
+        Network(
+            f"atom/{name}",
+            (*(batched(key, shape) for key, shape in maps(side // STRIDE).items()), boxes),
+            (TensorSpec("iou", (-1, -1)), TensorSpec("gradient", (-1, -1, 4))),
+            model.digest,
+            overlap,
+        )
+        for name, side in (("overlap", p.search), ("overlap_near", p.near))
+        if side
+    ]
+    return *pair, *climbs, backbone_network("atom", model, p.search)
 
 
 class AtomTracker(TemplateTracker):
@@ -114,7 +121,6 @@ class AtomTracker(TemplateTracker):
 
     Settings = AtomSettings
     settings: AtomSettings
-    Parameters = OneSideParameters
     networks = staticmethod(networks)
 
     def __init__(self, model: Model, make: Callable[[Network], Engine]) -> None:
@@ -126,8 +132,10 @@ class AtomTracker(TemplateTracker):
             quick_classifier(s.update_every),
             PeakSettings(not_found=s.not_found),
         )
-        line = np.abs(np.linspace(-1, 1, self.parameters.cells + 1, dtype=np.float32))
-        self.away = np.float32(s.window) * np.maximum(line[:, None], line[None]) ** 2
+        self.away = {
+            side: np.float32(s.window) * farness(side // STRIDE + 1)
+            for side in {self.parameters.search, self.parameters.near} - {0}
+        }
 
     def learn(self, image: NDArray[np.uint8], boxes: FloatArray) -> list[Target]:
         states = xyxy_to_cxcywh(boxes)
@@ -139,7 +147,7 @@ class AtomTracker(TemplateTracker):
         if not targets:
             return []
         ours = [cast(AtomTarget, target) for target in targets]
-        side = self.parameters.search
+        side = self.parameters.side(len(ours), MANY)
         last = xyxy_to_cxcywh(np.stack([target.box for target in ours]))
         centres, sides = self.search_windows(last, side)
         maps = self.search(ours, crop(image, centres, sides, side))
@@ -147,7 +155,7 @@ class AtomTracker(TemplateTracker):
         classifiers = [target.classifier for target in ours]
         scores = self.online.score(classifiers, maps["late"])
         here = xyxy_to_cxcywh(image_to_crop(cxcywh_to_xyxy(last), centres, sides, side))
-        found = self.online.localise(scores - self.away, here[:, 2:])
+        found = self.online.localise(scores - self.away[side], here[:, 2:])
         lost = np.array([one.verdict is Verdict.NOT_FOUND for one in found])
         moved = here.copy()
         moved[:, :2] = np.where(lost[:, None], here[:, :2], np.array([one.place for one in found], np.float32))
@@ -174,15 +182,23 @@ class AtomTracker(TemplateTracker):
         # Every call draws the same boxes: results depend on nothing but the images.
         starts = jitter(boxes, s.boxes, np.random.default_rng(0), s.shift, s.growth)
         settings = RefinementSettings(s.steps, s.step)
+        near = maps["coarse"].shape[2] != self.parameters.cells
+        overlap = self.by_name["overlap_near" if near else "overlap"]
         best: list[FloatArray] = []
         value: list[FloatArray] = []
         for i in range(0, len(boxes), 16):
             part = {name: array[i : i + 16] for name, array in maps.items()}
-            climbed, iou = refine(by_engine(self.by_name["overlap"], **part), starts[i : i + 16], settings)
+            climbed, iou = refine(by_engine(overlap, **part), starts[i : i + 16], settings)
             mean, mean_iou = mean_of_best(climbed, iou, s.best)
             best.append(mean)
             value.append(mean_iou)
         return np.concatenate(best), np.concatenate(value)
+
+
+def farness(cells: int) -> FloatArray:
+    """(cells, cells) squares of how far cells are from the middle: 1 at the edges."""
+    line = np.abs(np.linspace(-1, 1, cells, dtype=np.float32))
+    return np.asarray(np.maximum(line[:, None], line[None]) ** 2, np.float32)
 
 
 def confidence(score: FloatArray, overlap: FloatArray) -> FloatArray:

@@ -23,6 +23,7 @@ from deep_tracking_ros.models.store import Model
 from deep_tracking_ros.parameters import parameter
 from deep_tracking_ros.single_object.parts.box_selection import SelectionSettings
 from deep_tracking_ros.single_object.parts.siamese_tracker import (
+    MANY,
     STRIDE,
     Chosen,
     Offers,
@@ -88,7 +89,7 @@ class SiamMaskTracker(SiameseTracker):
         chosen: Chosen,
         outputs: Mapping[str, FloatArray],
     ) -> list[Estimate]:
-        if self.settings.zoom > 1:
+        if self._zoom(chosen.side) > 1:
             boxes, masks = self.segment(image, targets, chosen.boxes)
         else:
             boxes, masks = self._masks(image, chosen.boxes, outputs["mask"], chosen.centres, chosen.sides, chosen.side)
@@ -112,10 +113,14 @@ class SiamMaskTracker(SiameseTracker):
             The masks' boxes (N, 4), those given where a mask does not agree, and the masks, None there.
         """
         around, _ = keep(image, targets, boxes, np.zeros(len(boxes), np.float32))
-        side = self.parameters.search
-        centres, sides = self.search_windows(xyxy_to_cxcywh(around), side, self.settings.zoom)
+        side = self.parameters.side(len(targets), MANY)
+        centres, sides = self.search_windows(xyxy_to_cxcywh(around), side, self._zoom(side))
         found = self.search(targets, crop(image, centres, sides, side))
         return self._masks(image, around, found["mask"], centres, sides, side)
+
+    def _zoom(self, side: int) -> float:
+        """Scale at which masks are looked for in crops of ``side`` px: near crops would cut objects off at another."""
+        return self.settings.zoom if side == self.parameters.search else 1.0
 
     def _masks(
         self,

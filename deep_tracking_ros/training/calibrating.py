@@ -32,8 +32,9 @@ def calibrated(model: Model, clips: ClipSet, backend: str = "auto", threads: int
     # a straight line in the place of the curve: scores become confidences again without loss
     line = {"raw": [-WIDEST, WIDEST], "probability": [0.0, 1.0]}
     plain = Model(model.folder, dataclasses.replace(model.card, calibration=line))
-    # every frame, and every fourth: a score is also needed where following is hard
-    result = passes(make_tracker(plain, backend=backend, threads=threads), clips, strides=(1, 4))
+    # every frame and every fourth, to and fro: a score is also needed where following is hard, and after the target
+    # was lost
+    result = passes(make_tracker(plain, backend=backend, threads=threads), clips, strides=(1, 4), laps=2)
     trust = calibrate((2 * result.score - 1) * WIDEST, result)
     measured: Mapping[str, Any] = {
         "clips": sorted({clip.name for clip in clips.clips}),

@@ -15,6 +15,9 @@ from deep_tracking_ros.single_object.tracker import SingleObjectTracker
 from deep_tracking_ros.training.clips import Clip, ClipSet
 from deep_tracking_ros.types import FloatArray
 
+ABSENT = 6
+"""Frames without the target at the end of a pass."""
+
 
 @dataclass(frozen=True, eq=False)
 class Passes:
@@ -39,19 +42,25 @@ class Passes:
 
 
 def passes(
-    tracker: SingleObjectTracker, clips: ClipSet, every: int = 12, absent: bool = True, strides: tuple[int, ...] = (1,)
+    tracker: SingleObjectTracker,
+    clips: ClipSet,
+    every: int = 12,
+    absent: bool = True,
+    strides: tuple[int, ...] = (1,),
+    laps: int = 0,
 ) -> Passes:
     """Follow each clip forwards and backwards from several frames, and where ``absent`` into clips of other videos.
 
-    Every pass starts at a true box and ends with the clip or, where ``absent``, with 6 frames of another video, in
-    which the target is not. ``strides`` other than 1 leave frames out, as a slower camera would: targets then move
-    and change more from one frame to the next.
+    Every pass starts at a true box and ends with the clip or, where ``absent``, with `ABSENT` frames of another video
+    for each way, in which the target is not. ``strides`` other than 1 leave frames out, as a slower camera would:
+    targets then move and change more from one frame to the next. At the end of a clip a pass turns round, ``laps`` times: short clips
+    then last as long as a robot's, and what was mistaken for the target has time to be followed.
     """
     names: list[str] = []
     rows: list[tuple[int, float, float, bool]] = []
     for index, clip in enumerate(clips.clips):
         other = next((c for c in (*clips.clips[index + 1 :], *clips.clips[:index]) if c.video != clip.video), None)
-        for order in (order for stride in strides for order in _orders(clip, every, stride)):
+        for order in (order for stride in strides for order in _orders(clip, every, stride, laps)):
             number = len(names)
             names.append(clip.name)
             view = clips.view(clip, order[0])
@@ -62,7 +71,7 @@ def passes(
                 if np.isfinite(view.box).all():  # without a box the truth is not known
                     rows.append((number, float(iou(estimate.box, view.box)), estimate.score, True))
             if absent and other is not None:
-                for frame in range(min(6, len(other.frames))):
+                for frame in range(min(ABSENT * (laps + 1), len(other.frames))):
                     (estimate,) = tracker.track(clips.view(other, frame).image, [target])
                     rows.append((number, 0.0, estimate.score, False))
     table = np.array(rows, np.float64).reshape(-1, 4)
@@ -72,12 +81,17 @@ def passes(
     )  # fmt: skip
 
 
-def _orders(clip: Clip, every: int, stride: int) -> Iterator[list[int]]:
+def _orders(clip: Clip, every: int, stride: int, laps: int) -> Iterator[list[int]]:
     """Frame numbers of the passes of a clip: on from every n-th frame, and back from its last one."""
-    seen = clip.seen()
-    for start in range(0, len(seen) - 5, every):
-        yield list(range(int(seen[start]), len(clip.frames), stride))
-    yield list(range(int(seen[-1]), -1, -stride))
+    seen, last = clip.seen(), len(clip.frames) - 1
+    starts = [(int(seen[start]), last) for start in range(0, len(seen) - 5, every)]
+    for first, end in (*starts, (int(seen[-1]), 0)):
+        order = [first]
+        for lap in range(laps + 1):
+            goal = end if lap % 2 == 0 else last - end
+            step = stride if goal > order[-1] else -stride
+            order += range(order[-1] + step, goal + (1 if step > 0 else -1), step)
+        yield order
 
 
 @dataclass(frozen=True, eq=False)

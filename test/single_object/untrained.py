@@ -10,8 +10,11 @@ from deep_tracking_ros.models.store import find_model
 from deep_tracking_ros.single_object.parts.backbone import Backbone
 from deep_tracking_ros.training.clips import ClipSet
 from deep_tracking_ros.training.finish import finish
-from deep_tracking_ros.training.heads import HEADS, Head
+from deep_tracking_ros.training.heads import HEADS as TRAINABLE
+from deep_tracking_ros.training.heads import Head
 
+HEADS = {name: head for name, head in TRAINABLE.items() if head.module == name}
+"""One for each architecture."""
 TEMPLATE, SEARCH = 64, 128
 SMALL = {"goturn": {"search": TEMPLATE}, "transt": {"layers": 1, "heads": 2}}
 """What differs from 16 channels and crops of 128 px."""

@@ -64,6 +64,19 @@ def test_passes_forwards_and_backwards(clips):
     assert result.auc() == pytest.approx((forwards + backwards) / 2, abs=1e-6)
 
 
+def test_laps_turn_round_at_the_ends_of_a_clip(clips):
+    result = passes(OnePixelRight(), clips, every=100, absent=False, laps=2)
+    # there, back and there again: 3 x 19 frames, one of each way without a known box
+    assert [(result.number == n).sum() for n in range(4)] == [54, 54, 54, 54]
+    once = passes(OnePixelRight(), clips, every=100, absent=False)
+    for number in range(4):
+        np.testing.assert_array_equal(result.overlap[result.number == number][:18], once.overlap[once.number == number])
+    # on the way back the target comes towards a box that went on: in the middle of lap 1 they are 20 px apart
+    assert result.overlap[result.number == 0][18:36].max() < 1
+    strided = passes(OnePixelRight(), clips, every=100, absent=False, strides=(4,), laps=1)
+    assert (strided.number == 0).sum() == 4 + 4  # 4 8 12 16 and 12 8 4 0
+
+
 def test_targets_that_are_gone_count_as_bad(clips):
     result = passes(OnePixelRight(), clips, every=100)
     assert (~result.present).sum() == 4 * 6

@@ -43,15 +43,18 @@ class Calibration:
     def fit(cls, raw: ArrayLike, success: ArrayLike, knots: int = 12) -> Calibration:
         """Isotonic regression of success (0 or 1) on raw confidence, thinned to about ``knots`` knots.
 
-        Knots lie at equal shares of the data, so that each is carried by many samples; the curve's ends keep away from
-        0 and 1 by half a sample of their share.
+        Knots lie at equal shares of successes and failures alike, so that each is carried by many samples and the rarer
+        kind is not left to one knot; the curve's ends keep away from 0 and 1 by half a sample of their share.
         """
         from scipy.optimize import isotonic_regression
 
         x, y = np.asarray(raw, np.float64).ravel(), np.asarray(success, np.float64).ravel()
         order = np.argsort(x, kind="stable")
         x, y = x[order], y[order]
-        groups = np.array_split(np.arange(len(x)), min(knots, len(x) // 2))
+        weight = np.where(y > 0, 1 / max(y.sum(), 1), 1 / max((1 - y).sum(), 1))
+        share = (np.cumsum(weight) - weight / 2) / weight.sum()
+        number = (share * min(knots, len(x) // 2)).astype(int)
+        groups = np.split(np.arange(len(x)), np.flatnonzero(np.diff(number)) + 1)
         centres = np.array([x[group].mean() for group in groups])
         # Laplace's rule in each group keeps the ends off 0 and 1
         shares = np.array([(y[group].sum() + 0.5) / (len(group) + 1) for group in groups])
