@@ -7,7 +7,7 @@ import math
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from deep_tracking_ros.errors import InvalidRequestError
 
@@ -67,6 +67,19 @@ def declared(parameters: Any) -> Iterator[Parameter]:
     hints = typing.get_type_hints(parameters if isinstance(parameters, type) else type(parameters))
     for field in dataclasses.fields(parameters):
         yield Parameter(field.name, hints[field.name], field.default, **field.metadata)
+
+
+S = TypeVar("S")
+
+
+def part(kind: type[S], parameters: Any, **others: Any) -> S:
+    """The settings of one part, a dataclass, from the parameters of the same names.
+
+    ``others`` are fields that are not so simple; all that is in neither keeps its default.
+    """
+    names = {field.name for field in dataclasses.fields(parameters)}
+    common = [field.name for field in dataclasses.fields(kind) if field.name in names]  # type: ignore[arg-type]
+    return kind(**{name: getattr(parameters, name) for name in common}, **others)
 
 
 def make_parameters(kind: type, values: Mapping[str, Any]) -> Any:

@@ -1,9 +1,13 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import pytest
 
+from deep_tracking_ros.detection import lidar
+from deep_tracking_ros.detection.parts import ground
 from deep_tracking_ros.errors import InvalidRequestError
-from deep_tracking_ros.parameters import REQUIRED, declared, make_parameters, parameter
+from deep_tracking_ros.multi_object import fusion, tracker, tracker_3d
+from deep_tracking_ros.parameters import REQUIRED, declared, make_parameters, parameter, part
+from deep_tracking_ros.pipelines.registry import PIPELINES
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,34 @@ def test_values_are_taken_in_their_declared_type():
     settings = make_parameters(Settings, {"rate": 5, "mode": "good"})
     assert settings == Settings(mode="good", rate=5.0)
     assert type(settings.rate) is float
+
+
+def test_a_part_takes_what_has_its_names_and_keeps_its_other_defaults():
+    @dataclass(frozen=True)
+    class Motor:
+        rate: float = 1.0
+        torque: float = 2.0
+        gears: tuple[int, ...] = ()
+
+    assert part(Motor, Settings(rate=20.0)) == Motor(20.0, 2.0, ())
+    assert part(Motor, Settings(), gears=(1, 2)) == Motor(10.0, 2.0, (1, 2))
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "kind", "fixed"),
+    [
+        ("multi_object_tracker", tracker.Settings, {"duplicate_overlap", "direction", "mend_steps", "noise"}),
+        ("multi_object_tracker_3d", tracker_3d.Tracker3DParameters, set()),
+        ("lidar_proposals", lidar.LidarSettings, {"cell", "ground"}),
+        ("lidar_proposals", ground.GroundSettings, {"thickness", "step", "bend"}),
+        ("fusion", fusion.FusionSettings, {"visible"}),
+    ],
+)
+def test_parts_of_pipelines_have_the_names_and_defaults_of_their_parameters(pipeline, kind, fixed):
+    own, common = kind(), {p.name: p.default for p in declared(PIPELINES[pipeline].Parameters)}
+    names = {field.name for field in fields(kind)}
+    assert names - set(common) == fixed
+    assert {name: getattr(own, name) for name in names - fixed} == {name: common[name] for name in names - fixed}
 
 
 @pytest.mark.parametrize(

@@ -113,13 +113,15 @@ def mot(
     from deep_tracking_ros.errors import InvalidRequestError
     from deep_tracking_ros.evaluation import mot as evaluation_
     from deep_tracking_ros.evaluation.machine import limit_threads, machine
-    from deep_tracking_ros.pipelines.multi_object import MultiObjectPipeline, settings
+    from deep_tracking_ros.multi_object.tracker import Settings
+    from deep_tracking_ros.parameters import part
+    from deep_tracking_ros.pipelines.multi_object import MultiObjectPipeline
 
     if json_file and not json_file.absolute().parent.is_dir():
         raise InvalidRequestError(f"cannot write {json_file}: there is no folder {json_file.absolute().parent}")
     limit_threads(1)
     found = evaluation_.find_sequences(data)
-    ours = evaluation_.ours(settings(read_parameters(MultiObjectPipeline, params, ())))
+    ours = evaluation_.ours(part(Settings, read_parameters(MultiObjectPipeline, params, ())))
     competitors = [ours, *(evaluation_.peer(name) for name in (evaluation_.PEERS if peers else ()))]
     here = machine()
     console = Console()

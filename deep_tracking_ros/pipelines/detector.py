@@ -14,7 +14,8 @@ from deep_tracking_ros.detection.registry import make_detector
 from deep_tracking_ros.errors import InvalidRequestError
 from deep_tracking_ros.inference.engine import Engine
 from deep_tracking_ros.parameters import parameter
-from deep_tracking_ros.pipelines.pipeline import Output, Pipeline, Reply
+from deep_tracking_ros.pipelines import timing
+from deep_tracking_ros.pipelines.pipeline import Output, Pipeline
 from deep_tracking_ros.pipelines.turns import Turns
 from deep_tracking_ros.types import Detections, FloatArray, Frame
 
@@ -65,16 +66,8 @@ class DetectorParameters:
         "Topics of the images of several cameras, such as front/image,rear/image: their newest images go through the "
         "network together, and each has its results at ~/TOPIC/detections. Empty = one camera, image and ~/detections.",
     )
-    reorder_tolerance: float = parameter(
-        0.1,
-        "An image older than the one before it by up to this is dropped as late; one still older is a time jump.",
-        unit="s",
-        minimum=0,
-        maximum=60,
-    )
-    max_gap: float = parameter(
-        2.0, "A longer pause between two images is a time jump.", unit="s", minimum=0.001, maximum=3600
-    )
+    reorder_tolerance: float = timing.reorder_tolerance("An image")
+    max_gap: float = timing.max_gap("images")
 
 
 @dataclass(eq=False)
@@ -167,10 +160,6 @@ class DetectorPipeline(Pipeline):
             self._frames += 1
             self._found += len(of_image)
         return results
-
-    def command(self, request: Any) -> Reply:
-        """There are no commands."""
-        raise InvalidRequestError(f"{type(request).__name__} is no command of {self.name}")
 
     def reset(self, reason: str) -> None:
         """As after a time jump of all cameras."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -13,9 +13,10 @@ from deep_tracking_ros.errors import DeepTrackingError, InvalidRequestError
 from deep_tracking_ros.geometry.poses import inverse
 from deep_tracking_ros.multi_object.fusion import FusionSettings, fuse, outlines
 from deep_tracking_ros.multi_object.tracker_3d import log_odds, probability
-from deep_tracking_ros.parameters import parameter
+from deep_tracking_ros.parameters import parameter, part
+from deep_tracking_ros.pipelines import timing
 from deep_tracking_ros.pipelines.ego_motion import ByTransforms, read_mounting
-from deep_tracking_ros.pipelines.pipeline import Output, Pipeline, Reply
+from deep_tracking_ros.pipelines.pipeline import Output, Pipeline
 from deep_tracking_ros.pipelines.turns import Turn, Turns
 from deep_tracking_ros.types import (
     Camera,
@@ -70,16 +71,8 @@ class FusionParameters:
         0.1, "Boxes in space wait so long, in stamps, for those in the image of their time.", unit="s", minimum=0,
         maximum=10,
     )  # fmt: skip
-    reorder_tolerance: float = parameter(
-        0.1,
-        "Boxes older than the ones before by up to this are dropped as late; still older ones are a time jump.",
-        unit="s",
-        minimum=0,
-        maximum=60,
-    )
-    max_gap: float = parameter(
-        2.0, "A longer pause between two results in space is a time jump.", unit="s", minimum=0.001, maximum=3600
-    )
+    reorder_tolerance: float = timing.reorder_tolerance("Boxes")
+    max_gap: float = timing.max_gap("results in space")
 
 
 class FusionPipeline(Pipeline):
@@ -120,12 +113,7 @@ class FusionPipeline(Pipeline):
         self._transforms = ByTransforms(parameters.camera_frame, nanoseconds(0.5), "camera_frame", "the boxes in space")
         if self._place is not None:
             self.inputs = {k: v for k, v in self.inputs.items() if not k.startswith("tf")}  # type: ignore[misc]
-        self._settings = FusionSettings(
-            overlap=parameters.overlap,
-            camera_recall=parameters.camera_recall,
-            camera_precision=parameters.camera_precision,
-            least_height=parameters.least_height,
-        )
+        self._settings = part(FusionSettings, parameters)
         self.turns: Turns[TrackedBoxes3D] = Turns(0.0, parameters.reorder_tolerance, parameters.max_gap)
         self._due: deque[Turn[TrackedBoxes3D]] = deque()
         self._images: deque[TrackedBoxes] = deque(maxlen=KEPT)
@@ -133,11 +121,6 @@ class FusionPipeline(Pipeline):
         self._camera: Camera | None = None
         self._frames = self._fused = self._linked = 0
         self._problem = self._last_problem = ""
-
-    @classmethod
-    def make(cls, parameters: Any, log: Callable[[str], None] | None = None) -> FusionPipeline:
-        """See `Pipeline.make`; there is no model to load."""
-        return cls(parameters)
 
     def remember(self, port: str, item: Any) -> None:
         """Keep what the camera says; may be called from another thread."""
@@ -158,10 +141,6 @@ class FusionPipeline(Pipeline):
                     self._drop_images_of_before(turn.item.stamp)
                 self._due.append(turn)
         return (*outputs, *self._results())
-
-    def command(self, request: Any) -> Reply:
-        """There are no commands."""
-        raise InvalidRequestError(f"{type(request).__name__} is no command of {self.name}")
 
     def reset(self, reason: str) -> None:
         """As after a time jump; what waits is dropped."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,8 +13,9 @@ from deep_tracking_ros.detection.parts.ground import GroundSettings
 from deep_tracking_ros.detection.parts.shapes import SHAPES
 from deep_tracking_ros.errors import InvalidRequestError
 from deep_tracking_ros.geometry.poses import poses_of
-from deep_tracking_ros.parameters import parameter
-from deep_tracking_ros.pipelines.pipeline import Output, Pipeline, Reply
+from deep_tracking_ros.parameters import parameter, part
+from deep_tracking_ros.pipelines import timing
+from deep_tracking_ros.pipelines.pipeline import Output, Pipeline
 from deep_tracking_ros.pipelines.turns import Turns
 from deep_tracking_ros.types import Cloud, Detection3D, Detections3D
 
@@ -48,32 +49,8 @@ class LidarProposalsParameters:
     clustering: str = parameter(
         "scipy", "Library that groups points; open3d needs the extra lidar and finds the same.", choices=(*BACKENDS,)
     )
-    reorder_tolerance: float = parameter(
-        0.1,
-        "A sweep older than the one before it by up to this is dropped as late; one still older is a time jump.",
-        unit="s",
-        minimum=0,
-        maximum=60,
-    )
-    max_gap: float = parameter(
-        2.0, "A longer pause between two sweeps is a time jump.", unit="s", minimum=0.001, maximum=3600
-    )
-
-
-def settings(parameters: LidarProposalsParameters) -> LidarSettings:
-    """What of the parameters is the detector's."""
-    return LidarSettings(
-        nearest=parameters.nearest,
-        furthest=parameters.furthest,
-        clearance=parameters.clearance,
-        ceiling=parameters.ceiling,
-        reach=parameters.reach,
-        reach_growth=parameters.reach_growth,
-        fewest=parameters.fewest,
-        least_score=parameters.least_score,
-        clustering=parameters.clustering,
-        ground=GroundSettings(steepest=parameters.steepest),
-    )
+    reorder_tolerance: float = timing.reorder_tolerance("A sweep")
+    max_gap: float = timing.max_gap("sweeps")
 
 
 class LidarProposalsPipeline(Pipeline):
@@ -101,23 +78,14 @@ class LidarProposalsPipeline(Pipeline):
         if unknown := sorted(self._classes - set(known)):
             raise InvalidRequestError(f"classes names {', '.join(unknown)}; known are {', '.join(known)}")
         self.parameters: LidarProposalsParameters = parameters
-        self.detector = LidarDetector(settings(parameters))
+        self.detector = LidarDetector(part(LidarSettings, parameters, ground=part(GroundSettings, parameters)))
         self.turns: Turns[Cloud] = Turns(0.0, parameters.reorder_tolerance, parameters.max_gap)
         self._frames = self._points = 0
         self._found: Counter[str] = Counter()
 
-    @classmethod
-    def make(cls, parameters: Any, log: Callable[[str], None] | None = None) -> LidarProposalsPipeline:
-        """See `Pipeline.make`; there is no model to load."""
-        return cls(parameters)
-
     def step(self, port: str, item: Any) -> Iterable[Output]:
         """Take a sweep."""
         return tuple(Output("detections", self._detections(turn.item)) for turn in self.turns.take(item))
-
-    def command(self, request: Any) -> Reply:
-        """There are no commands."""
-        raise InvalidRequestError(f"{type(request).__name__} is no command of {self.name}")
 
     def reset(self, reason: str) -> None:
         """Whatever stamp comes next is taken."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -13,9 +13,10 @@ from deep_tracking_ros.errors import InvalidRequestError
 from deep_tracking_ros.multi_object.parts.camera_motion import CameraMotion
 from deep_tracking_ros.multi_object.parts.labels import Labels
 from deep_tracking_ros.multi_object.tracker import Boxes, MultiObjectTracker, Settings, Tracks
-from deep_tracking_ros.parameters import parameter
+from deep_tracking_ros.parameters import parameter, part
+from deep_tracking_ros.pipelines import timing
 from deep_tracking_ros.pipelines.frame_buffer import FrameBuffer
-from deep_tracking_ros.pipelines.pipeline import Memory, Output, Pipeline, Reply
+from deep_tracking_ros.pipelines.pipeline import Memory, Output, Pipeline
 from deep_tracking_ros.pipelines.turns import Turn, Turns
 from deep_tracking_ros.types import (
     Detections,
@@ -55,40 +56,11 @@ class MultiObjectParameters:
     camera_motion: bool = parameter(
         False, "Subscribe to the images, and take the camera's motion out of that of the objects."
     )
-    reorder_wait: float = parameter(
-        0.0, "Detections wait so long, in stamps, for earlier ones that come late.", unit="s", minimum=0, maximum=60
-    )
-    reorder_tolerance: float = parameter(
-        0.1,
-        "Detections older than the ones before by up to this are dropped as late; still older ones are a time jump.",
-        unit="s",
-        minimum=0,
-        maximum=60,
-    )
-    max_gap: float = parameter(
-        2.0, "A longer pause between two images is a time jump.", unit="s", minimum=0.001, maximum=3600
-    )
-    predict_to_now: bool = parameter(
-        False, "Move the boxes along their velocity to the time at which they are published (valid_at)."
-    )
-    max_prediction: float = parameter(
-        0.5, "Boxes are moved no further into the future than this.", unit="s", minimum=0, maximum=60
-    )
-
-
-def settings(parameters: MultiObjectParameters) -> Settings:
-    """What of the parameters is the tracker's."""
-    return Settings(
-        high_score=parameters.high_score,
-        low_score=parameters.low_score,
-        start_score=parameters.start_score,
-        overlap=parameters.overlap,
-        low_overlap=parameters.low_overlap,
-        tentative_overlap=parameters.tentative_overlap,
-        confirm_after=parameters.confirm_after,
-        occluded_time=parameters.occluded_time,
-        memory=parameters.memory,
-    )
+    reorder_wait: float = timing.reorder_wait("Detections")
+    reorder_tolerance: float = timing.reorder_tolerance("Detections")
+    max_gap: float = timing.max_gap("images")
+    predict_to_now: bool = timing.predict_to_now("velocity")
+    max_prediction: float = timing.max_prediction()
 
 
 class MultiObjectPipeline(Pipeline):
@@ -116,7 +88,7 @@ class MultiObjectPipeline(Pipeline):
             )
         self.parameters: MultiObjectParameters = parameters
         self.turns: Turns[Detections] = Turns(parameters.reorder_wait, parameters.reorder_tolerance, parameters.max_gap)
-        self.tracker = MultiObjectTracker(settings(parameters))
+        self.tracker = MultiObjectTracker(part(Settings, parameters))
         self.images = FrameBuffer(nanoseconds(IMAGES_S), IMAGES_MB * 10**6, self.turns.time.rules)
         if not parameters.camera_motion:
             self.inputs = {"detections": Detections}  # type: ignore[misc]  # images are not asked for
@@ -128,11 +100,6 @@ class MultiObjectPipeline(Pipeline):
         self._states: Counter[State] = Counter()
         self._last_reset = ""
 
-    @classmethod
-    def make(cls, parameters: Any, log: Callable[[str], None] | None = None) -> MultiObjectPipeline:
-        """See `Pipeline.make`; there is no model to load."""
-        return cls(parameters)
-
     def remember(self, port: str, item: Any) -> None:
         """Keep an image for its detections; may be called from another thread."""
         if port == "image" and self.parameters.camera_motion:
@@ -143,10 +110,6 @@ class MultiObjectPipeline(Pipeline):
         if port == "image":
             return ()
         return tuple(self._process(turn) for turn in self.turns.take(item))
-
-    def command(self, request: Any) -> Reply:
-        """There are no commands."""
-        raise InvalidRequestError(f"{type(request).__name__} is no command of {self.name}")
 
     def reset(self, reason: str) -> None:
         """As after a time jump; detections that wait are dropped too."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -16,9 +16,10 @@ from deep_tracking_ros.multi_object.association_3d import COSTS
 from deep_tracking_ros.multi_object.motion_3d import MODELS
 from deep_tracking_ros.multi_object.noise_3d import NOISE, noise_text, read_noise
 from deep_tracking_ros.multi_object.tracker_3d import Boxes3D, Tracker3D, Tracker3DParameters, Tracks3D, probability
-from deep_tracking_ros.parameters import parameter
+from deep_tracking_ros.parameters import parameter, part
+from deep_tracking_ros.pipelines import timing
 from deep_tracking_ros.pipelines.ego_motion import UP, ByOdometry, ByTransforms, EgoMotion, StandStill, read_mounting
-from deep_tracking_ros.pipelines.pipeline import Memory, Output, Pipeline, Reply
+from deep_tracking_ros.pipelines.pipeline import Memory, Output, Pipeline
 from deep_tracking_ros.pipelines.turns import Turn, Turns
 from deep_tracking_ros.types import (
     Detections3D,
@@ -100,43 +101,11 @@ class MultiObject3DParameters:
     max_unseen: float = parameter(
         1.0, "Time without a detection after which a track ends in any case.", unit="s", minimum=0, maximum=3600
     )
-    reorder_wait: float = parameter(
-        0.0, "Detections wait so long, in stamps, for earlier ones that come late.", unit="s", minimum=0, maximum=60
-    )
-    reorder_tolerance: float = parameter(
-        0.1,
-        "Detections older than the ones before by up to this are dropped as late; still older ones are a time jump.",
-        unit="s",
-        minimum=0,
-        maximum=60,
-    )
-    max_gap: float = parameter(
-        2.0, "A longer pause between two detections is a time jump.", unit="s", minimum=0.001, maximum=3600
-    )
-    predict_to_now: bool = parameter(
-        False, "Move the boxes along their motion to the time at which they are published (valid_at)."
-    )
-    max_prediction: float = parameter(
-        0.5, "Boxes are moved no further into the future than this.", unit="s", minimum=0, maximum=60
-    )
-
-
-def settings(parameters: MultiObject3DParameters) -> Tracker3DParameters:
-    """What of the parameters is the tracker's."""
-    return Tracker3DParameters(
-        motion=parameters.motion,
-        cost=parameters.cost,
-        limit=parameters.limit,
-        gate=parameters.gate,
-        greedy=parameters.greedy,
-        birth_score=parameters.birth_score,
-        birth_overlap=parameters.birth_overlap,
-        confirm_score=parameters.confirm_score,
-        gain=parameters.gain,
-        fade=parameters.fade,
-        death_score=parameters.death_score,
-        max_unseen=parameters.max_unseen,
-    )
+    reorder_wait: float = timing.reorder_wait("Detections")
+    reorder_tolerance: float = timing.reorder_tolerance("Detections")
+    max_gap: float = timing.max_gap("detections")
+    predict_to_now: bool = timing.predict_to_now("motion")
+    max_prediction: float = timing.max_prediction()
 
 
 def ego_motion(parameters: MultiObject3DParameters) -> EgoMotion:
@@ -184,7 +153,7 @@ class MultiObject3DPipeline(Pipeline):
         self.turns: Turns[Detections3D] = Turns(
             parameters.reorder_wait, parameters.reorder_tolerance, parameters.max_gap
         )
-        self.tracker = Tracker3D(settings(parameters), read_noise(parameters.noise))
+        self.tracker = Tracker3D(part(Tracker3DParameters, parameters), read_noise(parameters.noise))
         self.ego = ego_motion(parameters)
         self.inputs = {"detections": Detections3D, **self.ego.inputs}  # type: ignore[misc]  # others are not asked for
         self._due: deque[Turn[Detections3D]] = deque()  # that wait for a pose
@@ -196,11 +165,6 @@ class MultiObject3DPipeline(Pipeline):
         self._problems: tuple[str, ...] = ()  # of the newest detections
         self._last_problem = self._last_reset = ""
 
-    @classmethod
-    def make(cls, parameters: Any, log: Callable[[str], None] | None = None) -> MultiObject3DPipeline:
-        """See `Pipeline.make`; there is no model to load."""
-        return cls(parameters)
-
     def remember(self, port: str, item: Any) -> None:
         """Keep odometry and transforms; may be called from another thread."""
         if port != "detections":
@@ -211,10 +175,6 @@ class MultiObject3DPipeline(Pipeline):
         if port == "detections":
             self._due.extend(self.turns.take(item))
         return tuple(self._results())
-
-    def command(self, request: Any) -> Reply:
-        """There are no commands."""
-        raise InvalidRequestError(f"{type(request).__name__} is no command of {self.name}")
 
     def reset(self, reason: str) -> None:
         """As after a time jump; detections that wait are dropped too."""

@@ -10,9 +10,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
-from deep_tracking_ros.errors import ErrorCode
+from deep_tracking_ros.errors import ErrorCode, InvalidRequestError
 from deep_tracking_ros.inference.engine import Engine
 from deep_tracking_ros.pipelines.black_box import Place
 
@@ -45,6 +45,9 @@ class Memory:
     """Of what comes next."""
 
 
+P = TypeVar("P", bound="Pipeline")
+
+
 class Pipeline(ABC):
     """A capability of the package, from stamped input to stamped results."""
 
@@ -65,14 +68,14 @@ class Pipeline(ABC):
     """Where whoever runs the pipeline writes a `Recording` among its outputs; None = there are none."""
 
     @classmethod
-    @abstractmethod
-    def make(cls, parameters: Any, log: Callable[[str], None] | None = None) -> Pipeline:
+    def make(cls: type[P], parameters: Any, log: Callable[[str], None] | None = None) -> P:
         """A pipeline with its models loaded, as its parameters ask.
 
         Args:
             parameters: an instance of ``Parameters``.
             log: told in a sentence what was chosen and why, such as the backend.
         """
+        return cls(parameters)  # type: ignore[call-arg]  # unless a class says otherwise there is no model to load
 
     @abstractmethod
     def step(self, port: str, item: Any) -> Iterable[Output]:
@@ -86,9 +89,9 @@ class Pipeline(ABC):
         """Take inputs, each of another port, as one `step` after the other would, and give what follows from each."""
         return [tuple(self.step(port, item)) for port, item in inputs]
 
-    @abstractmethod
     def command(self, request: Any) -> Reply:
         """Carry out a request, one of the types in `commands`. Raises a `DeepTrackingError` where it cannot."""
+        raise InvalidRequestError(f"{type(request).__name__} is no command of {self.name}")
 
     @abstractmethod
     def reset(self, reason: str) -> None:

@@ -152,7 +152,7 @@ class SingleObjectPipeline(Pipeline):
         if isinstance(request, ClearTargets):
             count = self.targets.clear()
             return Reply(f"{count} targets were removed", count=count)
-        raise InvalidRequestError(f"{type(request).__name__} is no command of {self.name}")
+        return super().command(request)
 
     def reset(self, reason: str) -> None:
         """As after a time jump; kept images are dropped too."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from deep_tracking_ros.parameters import parameter
+from deep_tracking_ros.pipelines import timing
 from deep_tracking_ros.pipelines.states import CONFIRM, DOUBT
 
 
@@ -75,22 +76,10 @@ class SingleObjectParameters:
         minimum=1,
         maximum=10000,
     )
-    reorder_tolerance: float = parameter(
-        0.1,
-        "An image older than the one before it by up to this is dropped as late; one still older is a time jump.",
-        unit="s",
-        minimum=0,
-        maximum=60,
-    )
-    max_gap: float = parameter(
-        2.0, "A longer pause between two images is a time jump.", unit="s", minimum=0.001, maximum=3600
-    )
-    predict_to_now: bool = parameter(
-        False, "Move the boxes along their velocity to the time at which they are published (valid_at)."
-    )
-    max_prediction: float = parameter(
-        0.5, "Boxes are moved no further into the future than this.", unit="s", minimum=0, maximum=60
-    )
+    reorder_tolerance: float = timing.reorder_tolerance("An image")
+    max_gap: float = timing.max_gap("images")
+    predict_to_now: bool = timing.predict_to_now("velocity")
+    max_prediction: float = timing.max_prediction()
     black_box: str = parameter(
         "",
         "Folder for recordings of the last seconds before targets were lost, one mcap each that deep-tracking process "
