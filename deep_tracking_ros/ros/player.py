@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 
 from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
@@ -91,8 +92,10 @@ class BagPlayer(Node):
         return bags.read_messages(self.parameters.bag, list(self.bag_publishers), self.start, self.end)
 
     def _play_once(self) -> None:
+        messages = self._messages()
+        first = list(islice(messages, 1))  # opening the bag takes time that is none of the recording's
         began = reported = time.monotonic()
-        for message in self._messages():
+        for message in chain(first, messages):
             due = began + seconds(message.log_time - self.start) / self.parameters.rate
             self._wait_until(due, began, message.log_time)
             self._publish_clock(message.log_time)  # before the message: its age is then never negative
