@@ -71,3 +71,11 @@ def test_boxes_without_area_overlap_nothing(monkeypatch):
     points = np.array([[5.0, 5, 5, 5], [7, 7, 6, 9]])
     rows, _, _ = overlaps(points, np.array([[0.0, 0, 10, 10]]), 0.0)
     assert len(rows) == 0
+
+
+def test_boxes_of_sizes_far_apart_overlap_nothing(monkeypatch):
+    monkeypatch.setattr(overlap, "SMALL", 0)
+    small, large = np.array([[5.0, 5, 6, 6]]), np.array([[0.0, 0, 900, 900]])
+    for pairs in (overlaps(small, large, 0.2), overlaps(large, small, 0.2)):
+        assert [len(values) for values in pairs] == [0, 0, 0]
+    assert copied(outlines(small), np.zeros(1, np.intp), outlines(large), np.zeros(1, np.intp), 0.9).tolist() == [False]

@@ -226,6 +226,15 @@ def test_unusable_detections_are_passed_over():
     assert State(tracks.states[0]) is State.OCCLUDED
 
 
+def test_a_crowd_of_small_objects_gives_way_to_one_of_large_objects():
+    # so many that pairs are searched for, and none of the sizes of the new ones is near to one of the old
+    k = np.arange(130)
+    small, large = at(20.0 * k, 0.0 * k, 10, 10), at(1000.0 * k, 0.0 * k, 900, 900)
+    tracks = run([found(np.transpose(small)), found(np.transpose(large)), found(np.transpose(large))])[-1]
+    assert len(tracks) == 260
+    assert (tracks.states[130:] == State.CONFIRMED).all()
+
+
 def test_a_thousand_copies_of_two_objects_are_two_tracks():
     rng = np.random.default_rng(0)
     many = np.repeat([at(50, 50), at(300, 50)], 1000, 0) + rng.normal(0, 0.2, (2000, 4))

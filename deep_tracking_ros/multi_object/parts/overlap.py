@@ -24,6 +24,7 @@ LEAST = 1e-3
 """Smaller boxes are searched for as if they were so large, px."""
 BLOCK = 512
 """So many boxes are compared with each other at once to find copies."""
+NO_INDICES: Indices = np.zeros(0, np.intp)
 
 
 def outlines(boxes: Array) -> Array:
@@ -49,7 +50,7 @@ def overlapping(first: Array, second: Array, least: float) -> tuple[Indices, Ind
         enough = iou > least
         rows, columns = enough.nonzero()
         return rows, columns, iou.ravel().compress(enough.ravel())
-    parts = []
+    parts = [(NO_INDICES, NO_INDICES)]  # where no class of the first is near any of the second
     sizes = [_size_class(first), _size_class(second)]
     for one in np.unique(sizes[0]):
         for other in np.unique(sizes[1]):
