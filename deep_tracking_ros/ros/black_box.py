@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
+import filecmp
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from queue import Full, Queue
 from threading import Thread
@@ -20,6 +23,7 @@ from deep_tracking_ros.pipelines.black_box import Moment, Place, Recording
 from deep_tracking_ros.pipelines.frame_buffer import time_text
 from deep_tracking_ros.ros import bags, interfaces
 from deep_tracking_ros.ros.messages import from_message, set_stamp
+from deep_tracking_ros.single_object.tracker import SingleObjectTracker
 from deep_tracking_ros.types import FloatArray, Mask, State, TrackedBox, TrackedBoxes
 
 IMAGES, BOXES, TARGETS = "/black_box/image/compressed", "/black_box/boxes", "/black_box/targets"
@@ -29,6 +33,8 @@ AROUND = 6.0
 """A recording shows so many widths and heights of its targets around them: all that a tracker looked at."""
 LARGEST = 960
 """px, longer side of a recorded image; larger ones are made smaller."""
+LEAST = 2 * SingleObjectTracker.smallest
+"""px that each side of a target keeps of what it has where it starts: too small ones could not be started again."""
 QUALITY = 90
 """Of the JPEG files."""
 WAITING = 2
@@ -46,15 +52,22 @@ class Window:
     scale: float  # recorded px per px, at most 1
 
     @classmethod
-    def around(cls, boxes: Sequence[FloatArray], size: tuple[int, int]) -> Window:
-        """The window that shows boxes (4,) xyxy px and what is `AROUND` them, within an image of this size."""
+    def around(cls, boxes: Sequence[FloatArray], starts: Sequence[FloatArray], size: tuple[int, int]) -> Window:
+        """The window that shows boxes (4,) xyxy px and what is `AROUND` them, within an image of this size.
+
+        It becomes no smaller than keeps `LEAST` of the boxes with which the targets start.
+        """
         places = xyxy_to_cxcywh(np.stack(boxes))
         places[:, 2:] *= AROUND
         shown = clip(cxcywh_to_xyxy(places), *size) + 0.5
         left, top = (int(v) for v in np.floor(shown[:, :2].min(0)))
         right, bottom = (int(v) for v in np.ceil(shown[:, 2:].max(0)))
         width, height = max(right - left, 1), max(bottom - top, 1)
-        return cls(left, top, width, height, min(1.0, LARGEST / max(width, height)))
+        sides = clip(np.stack(starts), *size).reshape(-1, 2, 2)
+        least = float(np.maximum(sides[:, 1] - sides[:, 0], 1).min())
+        # a side of the window is whole px, half a px less of it at most
+        needed = LEAST / least + 0.5 / min(width, height)
+        return cls(left, top, width, height, min(1.0, max(LARGEST / max(width, height), needed)))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -112,9 +125,10 @@ def write(recording: Recording, path: Path) -> None:
         if box.id in recording.lost and (box.state is not State.LOST or moment is recording.moments[-1])
     ]
     last = recording.moments[-1].result
-    window = Window.around(wanted, (last.width, last.height))
+    starts = recording.starts()
+    window = Window.around(wanted, [box.box for _, box in starts], (last.width, last.height))
     with bags.ResultWriter(path) as results:
-        for stamp, box in recording.starts():
+        for stamp, box in starts:
             first = replace(last, stamp=stamp, valid_at=stamp, boxes=(box,))
             results.write(TARGETS, window.boxes(first), recording.moments[0].result.stamp)
         for moment in recording.moments:
@@ -158,6 +172,25 @@ def start_boxes(path: str | Path) -> list[tuple[int, TrackedBox]]:
     return [(item.stamp, box) for item in items for box in item.boxes]
 
 
+@contextmanager
+def _held(part: Path) -> Iterator[None]:
+    """Lock a file while it is written. The lock ends with the process, however that ends, in any container."""
+    with part.open("wb") as handle:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _is_abandoned(part: Path) -> bool:
+    """Whether nobody writes a file that is not finished."""
+    with part.open("rb") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
+
+
 class BlackBoxFolder:
     """A folder of recordings whose size is bounded; it may be shared by several nodes."""
 
@@ -168,47 +201,67 @@ class BlackBoxFolder:
         self.node = node.strip("/").replace("/", "_")
 
     def check(self) -> None:
-        """Make the folder, and see whether files can be written to it. Raises `DataError` saying why not."""
+        """Make the folder, see whether files can be written to it, and bring it below the limit.
+
+        Raises `DataError` saying why that cannot be.
+        """
         probe = self.folder / f".{PREFIX}{os.getpid()}"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             probe.touch()
             probe.unlink()
+            self._remove_oldest(probe)
         except OSError as error:
             raise self._unwritable(error) from error
 
     def add(self, recording: Recording) -> Path:
         """Write a recording, whole or not at all, and remove the oldest ones above the limit.
 
-        Raises `DataError` where it cannot be written, or is larger than the limit by itself.
+        A file of the same name and other content stays, the new one gets a number: a bag that is played again has the
+        same stamps. Raises `DataError` where it cannot be written, or is larger than the limit by itself; the others
+        stay then.
         """
         ids = "-".join(map(str, recording.lost))
         stamp = f"{recording.stamp // 10**9}.{recording.stamp % 10**9:09d}"
-        path = self.folder / f"{PREFIX}{self.node}_{stamp}_target{ids}.mcap"
-        part = path.with_name(f".{path.stem}.{os.getpid()}.mcap")
+        name = f"{PREFIX}{self.node}_{stamp}_target{ids}"
+        part = self.folder / f".{name}.{os.getpid()}.mcap"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            write(recording, part)
-            part.replace(path)
+            with _held(part):
+                write(recording, part)
+                if (size := part.stat().st_size) > self.limit:
+                    raise DataError(
+                        f"a recording of {size / 1e6:.3g} MB is larger than black_box_mb, {self.limit / 1e6:g} MB, and "
+                        "was not kept; raise black_box_mb, or lower black_box_seconds"
+                    )
+                path = self._free(name, part)
+                part.replace(path)
         except OSError as error:
             raise self._unwritable(error) from error
         finally:
             with suppress(OSError):
                 part.unlink(missing_ok=True)
         self._remove_oldest(path)
-        if not path.exists():
-            raise DataError(
-                f"a recording is larger than black_box_mb, {self.limit / 1e6:g} MB, and was removed again; raise "
-                "black_box_mb, or lower black_box_seconds"
-            )
         return path
 
+    def _free(self, name: str, part: Path) -> Path:
+        """The first path of this name, or of this name and a number, where no other recording is."""
+        paths = (self.folder / f"{name}{f'_{n}' if n > 1 else ''}.mcap" for n in count(1))
+        return next(path for path in paths if not path.exists() or filecmp.cmp(path, part, shallow=False))
+
     def _remove_oldest(self, newest: Path) -> None:
-        files = sorted(self._files(), key=lambda file: (file[1] == newest, *file), reverse=True)
+        """Bring the folder below the limit: what nobody finished goes, then the oldest recordings, never the newest."""
         total = 0
+        for part in self.folder.glob(f".{PREFIX}*.mcap"):
+            with suppress(OSError):  # it has just been finished
+                if _is_abandoned(part):
+                    part.unlink(missing_ok=True)
+                else:
+                    total += part.stat().st_size
+        files = sorted(self._files(), key=lambda file: (file[1] == newest, *file), reverse=True)
         for _, path, size in files:
             total += size
-            if total > self.limit:
+            if total > self.limit and path != newest:
                 path.unlink(missing_ok=True)
 
     def _files(self) -> Iterator[tuple[int, Path, int]]:

@@ -1,5 +1,6 @@
 """Recordings of lost targets: what is in the file, how large the folder becomes, and that they can be replayed."""
 
+import fcntl
 import os
 import threading
 import time
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 
 from deep_tracking_ros.cli.process import app
 from deep_tracking_ros.errors import DataError
-from deep_tracking_ros.geometry.boxes import iou
+from deep_tracking_ros.geometry.boxes import check_box, iou
 from deep_tracking_ros.pipelines.black_box import Moment, Place, Recording
 from deep_tracking_ros.pipelines.requests import SetTarget
 from deep_tracking_ros.pipelines.single_object import SingleObjectParameters, SingleObjectPipeline
@@ -81,13 +82,26 @@ def test_a_file_holds_images_boxes_and_where_to_start(tmp_path):
 
 
 def test_a_small_target_keeps_its_pixels_and_a_wide_scene_becomes_smaller():
-    near = Window.around([np.float32([999.5, 499.5, 1029.5, 519.5])], (1920, 1080))
+    small = [np.float32([999.5, 499.5, 1029.5, 519.5])]
+    near = Window.around(small, small, (1920, 1080))
     assert near.scale == 1
     assert (near.width, near.height) == (180, 120)
-    wide = Window.around([np.float32([10, 10, 200, 200]), np.float32([1700, 800, 1900, 1000])], (1920, 1080))
+    crossing = [np.float32([10, 10, 200, 200]), np.float32([1700, 800, 1900, 1000])]
+    wide = Window.around(crossing, crossing[:1], (1920, 1080))
     assert (wide.left, wide.top, wide.width, wide.height) == (0, 0, 1920, 1080)
     assert wide.size == (960, 540)
     np.testing.assert_allclose(wide.points(np.float32([-0.5, -0.5, 1919.5, 1079.5])), [-0.5, -0.5, 959.5, 539.5])
+
+
+@pytest.mark.parametrize(("side", "scale"), [(12, 8 / 12), (30, 8 / 30), (40, 960 / 3840), (5, 1)])
+def test_a_small_target_that_crosses_a_wide_image_can_be_started_again(side, scale):
+    first, last = np.float32([100, 1000, 100, 1000]), np.float32([3600, 300, 3600, 300])
+    box = np.float32([0, 0, side, side])
+    window = Window.around([first + box, last + 4 * box], [first + box], (3840, 2160))
+    assert window.scale == pytest.approx(scale, abs=0.01)
+    placed = window.points(first + box)
+    check_box(placed, *window.size, TemplateTracker.smallest)
+    assert (placed[2:] - placed[:2]).min() >= min(side, 8) - 1e-3 or side == 40
 
 
 def test_boxes_masks_and_contours_follow_into_the_window(tmp_path):
@@ -123,10 +137,41 @@ def test_the_oldest_recordings_go_first(tmp_path):
     assert [path.exists() for path in (*paths[3:], last)] == [True, False, True, True]
 
 
-def test_one_that_is_larger_than_the_limit_is_an_error(tmp_path):
-    with pytest.raises(DataError, match=r"larger than black_box_mb, 0\.001 MB.*raise black_box_mb"):
-        folder(tmp_path, 0.001).add(recording())
-    assert list(tmp_path.iterdir()) == []
+def test_one_that_is_larger_than_the_limit_is_an_error_and_the_others_stay(tmp_path):
+    old = [folder(tmp_path).add(recording(offset=T0 + i * 10**9)) for i in range(3)]
+    size = sum(path.stat().st_size for path in old)
+    noise = synthetic([(0, 0, 639, 479)] * 9, (640, 480))
+    with pytest.raises(DataError, match=r"of \d.* MB is larger than black_box_mb, .*raise black_box_mb"):
+        folder(tmp_path, 1.5 * size / 1e6).add(noise)
+    assert sorted(tmp_path.iterdir()) == sorted(old)
+
+
+def test_what_a_crash_left_behind_is_removed_and_what_is_being_written_stays(tmp_path):
+    size = folder(tmp_path).add(recording()).stat().st_size
+    left = [tmp_path / f".black_box_tracker_{i}.000000000_target1.{os.getpid()}.mcap" for i in range(4)]
+    for part in left:
+        part.write_bytes(bytes(size))
+    limited = folder(tmp_path, 2.5 * size / 1e6)
+    with left[0].open("wb") as writing:  # by another node
+        fcntl.flock(writing, fcntl.LOCK_EX)
+        writing.write(bytes(size))
+        writing.flush()
+        limited.add(recording(offset=T0 + 10**9))
+        assert [part.exists() for part in left] == [True, False, False, False]
+        assert len(list(tmp_path.glob("black_box_*"))) == 1  # beside it there is room for one
+    limited.check()
+    assert not left[0].exists()
+
+
+def test_another_run_with_the_same_stamps_gets_a_number(tmp_path):
+    place = folder(tmp_path)
+    paths = [place.add(recording(positions)) for positions in (((60, 60),) * 8, ((61, 60),) * 8, ((60, 60),) * 8)]
+    assert [path.name.removeprefix("black_box_front_tracker_10.320000000_target1") for path in paths] == [
+        ".mcap",
+        "_2.mcap",
+        ".mcap",  # the same recording
+    ]
+    assert sorted(tmp_path.iterdir()) == sorted(paths[:2])
 
 
 def test_a_folder_that_cannot_be_written_to_is_named(tmp_path):
