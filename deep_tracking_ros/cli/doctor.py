@@ -15,16 +15,16 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def doctor(
-    topic: str = typer.Option(
-        "", help="The camera's images, raw or compressed; without it what the tracker listens to."
-    ),
-    node: str = typer.Option("", help="The tracker's node; without it every node that takes targets."),
+    topic: str = typer.Option("", help="The camera's images, raw or compressed; without it what the node listens to."),
+    node: str = typer.Option("", help="The node; without it every node of this package that is there."),
     model: str = typer.Option("siamfc", help="Model to try the backends with."),
     seconds: float = typer.Option(3.0, help="How long to listen.", min=0.1, max=60.0),
     install_only: bool = typer.Option(False, "--install-only", help="Look at the installation, not at a live graph."),
     json_: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
-    """Say what is installed, which backends work, and where on the way from camera to boxes it stops.
+    """Say what is installed, which backends work, and where on the way from sensor to boxes it stops.
+
+    Beside images all inputs are looked at: detections, boxes, point clouds, calibration, odometry, transforms.
 
     Exit status 0: no problem found; 1: the problems and what to do are at the end.
     """

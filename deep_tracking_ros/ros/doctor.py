@@ -5,44 +5,28 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from deep_tracking_ros.errors import DeepTrackingError
+from deep_tracking_ros.pipelines.registry import find_pipeline
+from deep_tracking_ros.ros import doctor_inputs
+from deep_tracking_ros.ros.doctor_inputs import HINTS, RATE, WITHOUT_HEADER, WITHOUT_STAMP, WORK, Heard, quality
 from deep_tracking_ros.ros.installation import Finding
 from deep_tracking_ros.ros.launches import CAMERA
 from deep_tracking_ros.ros.nodes import NODES
-from deep_tracking_ros.types import seconds
+from deep_tracking_ros.types import Frame, seconds
 
 if TYPE_CHECKING:
     from rclpy.node import Node
 
-OLD = 1.0  # s; an image older than this when it arrives is of no use to a live tracker
 DISCOVERY = 3.0  # s; to wait at most for camera and tracker to show up
-RATE = 1.0  # Hz; fewer images than this are as good as none
-
-
-@dataclass
-class Heard:
-    """What came on a topic while we listened."""
-
-    last: bytes = b""
-    count: int = 0
-    began: float = 0.0  # monotonic s of the first and of the last message
-    ended: float = 0.0
-    oldest: float = float("-inf")  # s, greatest and smallest age at arrival
-    youngest: float = float("inf")
-
-    @property
-    def rate(self) -> float:
-        return (self.count - 1) / (self.ended - self.began) if self.count > 1 and self.ended > self.began else 0.0
 
 
 def graph(node: Node, topic: str, tracker: str, listen: float = 3.0) -> Iterator[Finding]:
-    """The way from camera to boxes, link by link: publishers, QoS, images, clock, tracker, results.
+    """The way from sensor to boxes, link by link: publishers, QoS, images and other inputs, clock, node, results.
 
-    Without ``tracker`` all that are there are looked at, without ``topic`` the images that each listens to. ``listen``
-    (s) is how long.
+    Without ``tracker`` all nodes that are there are looked at, without ``topic`` the images that each listens to.
+    ``listen`` (s) is how long.
     """
     from deep_tracking_ros.ros.client import spin_until
 
@@ -51,7 +35,7 @@ def graph(node: Node, topic: str, tracker: str, listen: float = 3.0) -> Iterator
     def discovered() -> bool:
         """Everything that a graph has which is well; one part after the other comes to be known."""
         names = [t for t in _trackers(node, tracker) if _exists(node, t)]
-        return bool(names) and all(_connected(node, _images_of(node, t, topic), t) for t in names)
+        return bool(names) and all(_connected(node, t, topic) for t in names)
 
     spin_until(node, discovered, DISCOVERY)
     present = [t for t in _trackers(node, tracker) if _exists(node, t)]
@@ -68,18 +52,24 @@ def graph(node: Node, topic: str, tracker: str, listen: float = 3.0) -> Iterator
 
 
 def _link(node: Node, topic: str, tracker: str, listen: float) -> Iterator[Finding]:
-    """From the images of ``topic``, raw or compressed, to the boxes of ``tracker``; empty = there is none."""
-    published = [t for t in _stream(topic) if node.get_publishers_info_by_topic(t)]
-    asked = [t for t in _stream(topic) if tracker and t in _listens(node, tracker)]
-    chosen = next((t for t in published if t in asked), next(iter(published), topic))
-    yield from _topic(node, chosen)
-    if asked and published and chosen not in asked:
-        transport = "compressed" if chosen.endswith("/compressed") else "raw"
-        text = f"{tracker} listens to {asked[0]}, but only {chosen} is published"
-        yield Finding("transport", text, f"start it with image_transport:={transport}")
-    elif tracker:
-        yield from _subscription(node, chosen, tracker)
-    yield from _traffic(node, chosen, tracker, listen)
+    """From images (raw or compressed, empty = none) and other inputs to the results of a node (empty = none)."""
+    chosen = ""
+    if topic:
+        published = [t for t in _stream(topic) if node.get_publishers_info_by_topic(t)]
+        asked = [t for t in _stream(topic) if tracker and t in _listens(node, tracker)]
+        chosen = next((t for t in published if t in asked), next(iter(published), topic))
+        yield from _topic(node, chosen)
+        if asked and published and chosen not in asked:
+            transport = "compressed" if chosen.endswith("/compressed") else "raw"
+            text = f"{tracker} listens to {asked[0]}, but only {chosen} is published"
+            yield Finding("transport", text, f"start it with image_transport:={transport}")
+        elif tracker:
+            yield from _subscription(node, chosen, tracker)
+    others = doctor_inputs.inputs_of(node, tracker) if tracker else {}
+    if not (topic or others):
+        yield Finding("subscription", f"{tracker} listens to nothing", "activate it (ros2 lifecycle set)")
+    yield from doctor_inputs.links(node, tracker, others, HINTS if tracker in _offering_targets(node) else ())
+    yield from _traffic(node, chosen, others, tracker, listen)
     if tracker:
         yield from _state(node, tracker)
 
@@ -99,14 +89,18 @@ def _exists(node: Node, name: str) -> bool:
 
 
 def _trackers(node: Node, given: str) -> list[str]:
-    """The node that is meant; else those that offer ``SetTarget``, or have the default name (unconfigured yet)."""
+    """The node that is meant; else those that offer ``SetTarget``, or have a default name (unconfigured yet)."""
     if given:
         return [given]
+    every = node.get_node_names_and_namespaces()
+    named = {f"{space.rstrip('/')}/{base}" for base, space in every if base in NODES and NODES[base].pipeline}
+    return sorted(_offering_targets(node) | named)
+
+
+def _offering_targets(node: Node) -> set[str]:
+    """Trackers of single objects, whatever their names are."""
     service = "deep_tracking_ros/srv/SetTarget"
-    offer = {n.rpartition("/")[0] for n, types in node.get_service_names_and_types() if service in types}
-    default = NODES["single_object_tracker"].executable
-    named = {f"{space.rstrip('/')}/{base}" for base, space in node.get_node_names_and_namespaces() if base == default}
-    return sorted(offer | named)
+    return {n.rpartition("/")[0] for n, types in node.get_service_names_and_types() if service in types}
 
 
 def _listens(node: Node, tracker: str) -> list[str]:
@@ -124,12 +118,23 @@ def _listens(node: Node, tracker: str) -> list[str]:
 
 
 def _images_of(node: Node, tracker: str, given: str) -> str:
-    """The topic of images that is meant; else what the tracker listens to."""
-    return given or next(iter(_listens(node, tracker)), CAMERA)
+    """The topic of images that is meant; else what the node listens to; empty where it takes no images."""
+    listens = _listens(node, tracker)
+    description = NODES.get(tracker.rpartition("/")[2])
+    if not listens and description is not None and description.pipeline:
+        if next(iter(find_pipeline(description.pipeline).inputs.values())) is not Frame:
+            return ""
+    elif not listens and doctor_inputs.inputs_of(node, tracker):
+        return ""
+    return given or next(iter(listens), CAMERA)
 
 
-def _connected(node: Node, topic: str, tracker: str) -> bool:
-    """Whether somebody publishes what the tracker listens to, and all of them are known by name."""
+def _connected(node: Node, tracker: str, given: str) -> bool:
+    """Whether somebody publishes what the node listens to, and all of them are known by name."""
+    topic = _images_of(node, tracker, given)
+    if not topic:
+        others = doctor_inputs.inputs_of(node, tracker)
+        return bool(others) and doctor_inputs.connected(node, others)
     ends = [
         (node.get_publishers_info_by_topic(t), node.get_subscriptions_info_by_topic(t))
         for t in _stream(topic)
@@ -158,10 +163,6 @@ def _topic(node: Node, topic: str) -> Iterator[Finding]:
     yield Finding("topic", f"{topic}: {', '.join(types)} from {who}", wrong)
 
 
-def _words(qos: Any) -> str:
-    return f"{qos.reliability.name.lower()}, {qos.durability.name.lower()}"
-
-
 def _subscription(node: Node, topic: str, tracker: str) -> Iterator[Finding]:
     """Does the tracker listen to this topic, and does what it asks fit to what is offered?"""
     from rclpy.qos import DurabilityPolicy, QoSCompatibility, ReliabilityPolicy, qos_check_compatible
@@ -182,7 +183,7 @@ def _subscription(node: Node, topic: str, tracker: str) -> Iterator[Finding]:
     for offer in node.get_publishers_info_by_topic(topic):
         ask, give = mine[0].qos_profile, offer.qos_profile
         state, reason = qos_check_compatible(give, ask)
-        text = f"offered {_words(give)}; asked {_words(ask)}"
+        text = f"offered {quality(give)}; asked {quality(ask)}"
         if state != QoSCompatibility.ERROR and mine[0].topic_type == offer.topic_type:
             yield Finding("QoS", text)
             continue
@@ -197,60 +198,56 @@ def _subscription(node: Node, topic: str, tracker: str) -> Iterator[Finding]:
         yield Finding("QoS", f"{text}: nothing passes", "; ".join(advice) or f"change one side: {reason}")
 
 
-def _traffic(node: Node, topic: str, tracker: str, listen: float) -> Iterator[Finding]:
-    """Listen for a while: images, clock, results and diagnostics."""
+def _traffic(node: Node, topic: str, others: dict[str, str], tracker: str, listen: float) -> Iterator[Finding]:
+    """Listen for a while: images, other inputs, clock, results and diagnostics."""
     from deep_tracking_ros.ros import bags, interfaces
     from deep_tracking_ros.ros.client import matching_qos, published_type, spin_until
     from deep_tracking_ros.ros.interfaces import message_class
 
     clock = {"now": 0}  # ns, of /clock
     images, boxes, clocks, diagnostics = Heard(), Heard(), Heard(), Heard()
+    inputs = {name: Heard() for name in others}
+    result = doctor_inputs.result_of(node, tracker) if tracker else ""
     reports: dict[str, Any] = {}
 
-    def hear(heard: Heard, then: Callable[[bytes], None] | None = None) -> Callable[[bytes], None]:
-        def callback(data: bytes) -> None:
-            heard.ended = time.monotonic()
-            heard.began = heard.began or heard.ended
-            heard.count += 1
-            heard.last = data
-            if then is not None:
-                then(data)
-
-        return callback
-
     def on_clock(data: bytes) -> None:
+        clocks.take(data)
         time_ = interfaces.deserialize(data, "rosgraph_msgs/msg/Clock").clock
         clock["now"] = time_.sec * 10**9 + time_.nanosec
 
-    def on_image(data: bytes) -> None:
+    def age(data: bytes) -> float | None:
         now = clock["now"] if node.count_publishers("/clock") else time.time_ns()
-        if now:
-            age = seconds(now - bags.parse_stamp(data))
-            images.oldest, images.youngest = max(images.oldest, age), min(images.youngest, age)
+        return seconds(now - bags.parse_stamp(data)) if now else None
 
     def on_diagnostics(data: bytes) -> None:
+        diagnostics.take(data)
         for status in interfaces.deserialize(data, "diagnostic_msgs/msg/DiagnosticArray").status:
             reports[status.name] = status
 
-    waiting: dict[str, tuple[Heard, Callable[[bytes], None] | None]] = {
-        "/clock": (clocks, on_clock),
-        topic: (images, on_image),
-        "/diagnostics": (diagnostics, on_diagnostics),
-        f"{tracker}/boxes": (boxes, None),
+    def hear(heard: Heard, stamped: bool) -> Callable[[bytes], None]:
+        return lambda data: heard.take(data, age if stamped else None)
+
+    waiting: dict[str, Callable[[bytes], None]] = {
+        "/clock": on_clock,
+        "/diagnostics": on_diagnostics,
+        **({result: hear(boxes, False)} if result else {}),
+        **{name: hear(inputs[name], type_ not in WITHOUT_HEADER | WITHOUT_STAMP) for name, type_ in others.items()},
+        **({topic: hear(images, True)} if topic else {}),
     }
     types: dict[str, str] = {}
 
     def subscribe() -> None:
         """To what is published by now; some of it may become known only while we listen."""
         for name in [n for n in waiting if node.get_publishers_info_by_topic(n)]:
-            callback = hear(*waiting.pop(name))
+            callback = waiting.pop(name)
             types[name] = published_type(node, name)
             with suppress(DeepTrackingError):  # a type that is not built here
                 kind = message_class(types[name])
                 node.create_subscription(kind, name, callback, matching_qos(node, name), raw=True)
 
     spin_until(node, subscribe, listen)
-    spin_until(node, lambda: images.count > 1 or topic in waiting, listen)  # on a busy machine the first comes late
+    # on a busy machine the first comes late
+    spin_until(node, lambda: images.count > 1 or not topic or topic in waiting, listen)
     clocked, type_ = "/clock" in types, types.get(topic, "")
 
     if clocked:
@@ -273,10 +270,14 @@ def _traffic(node: Node, topic: str, tracker: str, listen: float) -> Iterator[Fi
             )  # fmt: skip
     if type_ in (bags.IMAGE, bags.COMPRESSED):
         yield from _images(topic, type_, images)
+    for name in [name for name in others if types.get(name) == others[name]]:
+        yield from doctor_inputs.traffic(name, others[name], inputs[name])
     if tracker:
-        silent = images.count and not boxes.count
-        text = f"{tracker}/boxes at {boxes.rate:.1f} Hz" if boxes.count else f"nothing on {tracker}/boxes"
-        yield Finding("results", text, "see the tracker's state, QoS and diagnostics here" if silent else "")
+        hints = HINTS if topic else set()
+        fed = images.count or any(h.count for n, h in inputs.items() if others[n] in WORK - hints)
+        text = f"{result} at {boxes.rate:.1f} Hz" if boxes.count else f"nothing on {result}"
+        silent = fed and not boxes.count
+        yield Finding("results", text, "see the node's state, QoS and diagnostics here" if silent else "")
         yield from _diagnostics(reports, tracker)
 
 
@@ -288,14 +289,7 @@ def _images(topic: str, type_: str, heard: Heard) -> Iterator[Finding]:
         return
     slow = f"the tracker needs at least {RATE:g} Hz: look at the camera or the network" if heard.rate < RATE else ""
     yield Finding("rate", f"{heard.rate:.1f} images per second", slow)
-    if heard.youngest < float("inf"):
-        text = f"{heard.youngest * 1e3:.0f} to {heard.oldest * 1e3:.0f} ms old when they arrive"
-        advice = ""
-        if heard.youngest > OLD:  # all of them: one may be late by itself
-            advice = "the stamps are old: set the camera machine's clock (chrony), or play the bag with its clock"
-        if heard.oldest < -0.1:
-            advice = "the stamps lie in the future: set the clocks of both machines (chrony)"
-        yield Finding("age", text, advice)
+    yield from doctor_inputs.age(heard)
     try:
         message = (bags.parse_image if type_ == bags.IMAGE else bags.parse_compressed_image)(heard.last)
         if type_ == bags.IMAGE:
