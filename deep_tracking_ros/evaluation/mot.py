@@ -103,6 +103,8 @@ def _read(path: Path, root: Path) -> Sequence:
         rows = np.zeros((0, 7))
     if rows.shape[1] < 7:
         raise DataError(f"{path}/det/det.txt has {rows.shape[1]} columns; frame, id, x, y, w, h, score are needed")
+    if rows[:, 6].max(initial=0) > 1:
+        raise DataError(f"{path}/det/det.txt has a score of {rows[:, 6].max():g}; scores must be 0 to 1")
     rows = rows[(rows[:, 6] >= LOW_SCORE) & (rows[:, 0] >= 1)]
     rows = rows[np.argsort(rows[:, 0], kind="stable")]
     starts = np.searchsorted(rows[:, 0], np.arange(1, length + 2))

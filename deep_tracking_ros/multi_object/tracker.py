@@ -144,7 +144,8 @@ class MultiObjectTracker:
 
         Args:
             stamp: ns, above that of the step before.
-            found: boxes that are not finite, have no area or a score below ``low_score`` are passed over.
+            found: boxes that are not finite or smaller than a pixel, and scores below ``low_score`` or above 1, are
+                passed over.
             camera_motion: (2, 3) similarity from pixels of the image before to pixels of this one.
 
         Returns:
@@ -251,9 +252,10 @@ def _in_order(found: Boxes, low_score: float) -> _Seen:
     boxes, scores = np.asarray(found.boxes, np.float64).reshape(-1, 4), np.asarray(found.scores, np.float64)
     kinds, looks = np.asarray(found.kinds, np.intp), found.embeddings
     near = np.abs(boxes) < FAR  # false for nan
-    usable = (boxes[:, 0] < boxes[:, 2]) & (boxes[:, 1] < boxes[:, 3]) & (scores >= low_score)
-    if np.count_nonzero(near) < near.size or np.count_nonzero(usable) < len(usable):
-        usable &= near.all(1)
+    large = boxes[:, :2] + kalman.SMALLEST <= boxes[:, 2:]
+    usable = (scores >= low_score) & (scores <= 1)
+    if np.count_nonzero(near) + np.count_nonzero(large) + np.count_nonzero(usable) < 7 * len(usable):
+        usable &= near.all(1) & large.all(1)
         boxes, scores, kinds = boxes.compress(usable, 0), scores.compress(usable), kinds.compress(usable)
         looks = None if looks is None else looks.compress(usable, 0)
     order = (boxes.dot(TIE_BREAK) + scores).argsort()

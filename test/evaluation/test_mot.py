@@ -88,6 +88,9 @@ def test_what_is_missing_is_named(data, tmp_path, monkeypatch):
     (data / "walk/det/det.txt").write_text("1,2\n")
     with pytest.raises(DataError, match="walk"):
         mot.find_sequences(data)
+    (data / "walk/det/det.txt").write_text("1,-1,0,0,20,50,90\n")
+    with pytest.raises(DataError, match=r"det\.txt has a score of 90; scores must be 0 to 1"):
+        mot.find_sequences(data)
     shutil.rmtree(data / "walk/gt")
     with pytest.raises(DataError, match="walk"):
         mot.find_sequences(data)

@@ -218,8 +218,10 @@ def test_unusable_detections_are_passed_over():
         [-np.inf, 0, 5, 5],
         [30, 30, 20, 40],
         [5, 5, 5, 9],
+        [5, 5, 5.9, 9],
+        [np.inf, 0, np.inf, 10],
     ]
-    steps = [found([at(50, 50), *bad])] * 4 + [found(bad)] + [found([at(50, 50)], np.nan)]
+    steps = [found([at(50, 50), *bad])] * 4 + [found(bad)] + [found([at(50, 50)], s) for s in (np.nan, np.inf, 90)]
     tracks = run(steps)[-1]
     assert tracks.ids.tolist() == [1]
     assert np.isfinite(tracks.boxes).all()
