@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
@@ -13,7 +15,9 @@ COSTS = {"giou": lambda a, b: 1 - giou(a, b), "iou": lambda a, b: 1 - iou(a, b),
 """What a pair costs: 0 for equal boxes; up to 2 (giou), up to 1 (iou), or metres."""
 
 BLOCK = 64
-"""So many new boxes are compared with each other at once."""
+"""So many boxes are compared with each other at once to find copies."""
+PAIRS = 4096
+"""Costs and overlaps are worked out for so many pairs at once: each takes up to 2 kB meanwhile."""
 
 
 def associate(
@@ -40,7 +44,7 @@ def associate(
     rows, columns = _near(tracks, detections, gate)
     same = track_kinds[rows] == detection_kinds[columns]
     rows, columns = rows[same], columns[same]
-    costs = COSTS[cost](tracks[rows], detections[columns])
+    costs = _of_pairs(COSTS[cost], tracks, detections, rows, columns)
     good = costs < limit
     rows, columns, costs = rows[good], columns[good], costs[good]
     shape = (len(tracks), len(detections))
@@ -70,13 +74,9 @@ def take_cheapest(rows: Indices, columns: Indices, costs: Array, shape: tuple[in
 def overlapping(boxes: Array, kinds: Indices, others: Array, other_kinds: Indices, limit: float) -> NDArray[np.bool_]:
     """(N,) whether each box overlaps any of the others of its kind by at least this IoU."""
     found: NDArray[np.bool_] = np.zeros(len(boxes), bool)
-    if len(boxes) == 0 or len(others) == 0:
-        return found
-    reach = np.hypot(boxes[:, 3], boxes[:, 4]).max() + np.hypot(others[:, 3], others[:, 4]).max()
-    rows, columns = _near(boxes, others, reach / 2)
-    same = kinds[rows] == other_kinds[columns]
-    rows, columns = rows[same], columns[same]
-    found[rows[iou(boxes[rows], others[columns]) >= limit]] = True
+    if len(boxes) and len(others):
+        rows, columns = _touching(boxes, kinds, others, other_kinds)
+        found[rows[_of_pairs(iou, boxes, others, rows, columns) >= limit]] = True
     return found
 
 
@@ -89,16 +89,40 @@ def distinct(boxes: Array, kinds: Indices, limit: float) -> Indices:
     left = np.arange(len(boxes))
     while len(left):
         block, left = left[:BLOCK], left[BLOCK:]
-        overlap = iou(boxes[block, None], boxes[block]) >= limit
-        overlap &= kinds[block, None] == kinds[block]
+        one, kind = boxes[block], kinds[block]
+        better, worse = _touching(one, kind, one, kind)
+        later = better < worse
+        better, worse = better[later], worse[later]
+        copies = _of_pairs(iou, one, one, better, worse) >= limit
+        better, worse = better[copies], worse[copies]
         alive: NDArray[np.bool_] = np.ones(len(block), bool)
-        for row in np.flatnonzero(np.triu(overlap, 1).any(1)):
+        for row in np.unique(better):
             if alive[row]:
-                alive[row + 1 :] &= ~overlap[row, row + 1 :]
+                alive[worse[better == row]] = False
         best = block[alive]
         kept.append(best)
         left = left[~overlapping(boxes[left], kinds[left], boxes[best], kinds[best], limit)]
     return np.concatenate(kept) if kept else left
+
+
+def _touching(boxes: Array, kinds: Indices, others: Array, other_kinds: Indices) -> tuple[Indices, Indices]:
+    """Pairs of the same kind whose outlines seen from above may touch; there must be one box and one other."""
+    reach, other_reach = np.hypot(boxes[:, 3], boxes[:, 4]) / 2, np.hypot(others[:, 3], others[:, 4]) / 2
+    rows, columns = _near(boxes, others, reach.max() + other_reach.max())
+    offset = boxes[rows, :2] - others[columns, :2]
+    may = np.hypot(offset[:, 0], offset[:, 1]) <= reach[rows] + other_reach[columns]
+    may &= kinds[rows] == other_kinds[columns]
+    return rows[may], columns[may]
+
+
+def _of_pairs(
+    measure: Callable[[Array, Array], Array], first: Array, second: Array, rows: Indices, columns: Indices
+) -> Array:
+    """(P,) measure of pairs, by blocks: nothing bounds how many boxes a detector puts on one spot."""
+    if len(rows) == 0:
+        return np.zeros(0)
+    blocks = [slice(begin, begin + PAIRS) for begin in range(0, len(rows), PAIRS)]
+    return np.concatenate([measure(first[rows[part]], second[columns[part]]) for part in blocks])
 
 
 def _near(first: Array, second: Array, gate: float) -> tuple[Indices, Indices]:

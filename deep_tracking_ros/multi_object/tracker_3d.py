@@ -21,6 +21,8 @@ from deep_tracking_ros.multi_object.noise_3d import NOISE, OTHER
 from deep_tracking_ros.multi_object.parts.labels import Labels
 from deep_tracking_ros.types import State, seconds
 
+COPIED = 0.7
+"""IoU from which two detections of a class are one object: no two share so much of their space."""
 _VOTES = 5
 """So many sightings more of the one heading than of the other outweigh all that was seen before."""
 
@@ -218,17 +220,23 @@ class Tracker3D:
         return self._result(belief, self._stamp, fixed)
 
     def _usable(self, detections: Boxes3D) -> tuple[NDArray[np.int64], Array, Array, NDArray[np.int64]]:
-        """Row, box, score and class of the detections that can be used, best first whatever order they came in."""
+        """Row, box, score and class of the detections that can be used, best first whatever order they came in.
+
+        Copies of better ones cannot: nothing bounds how many a detector gives, and each would be weighed with all
+        tracks around.
+        """
         boxes, scores = np.asarray(detections.boxes, np.float64), np.asarray(detections.scores, np.float64)
         good = np.isfinite(boxes).all(1) & (boxes[:, 3:6] > 0).all(1) & (scores >= 0) & (scores <= 1)
         self.dropped += int((~good).sum())
-        order = np.lexsort((*boxes.T, -scores))
+        order = np.lexsort((np.asarray(detections.labels, np.str_), *boxes.T, -scores))
         rows = order[good[order]]
         before = list(self._labels.names)
         kinds = self._labels.number([detections.labels[row] for row in rows], self._tracks.kind)
         if (names := self._labels.names) != before:
             self._noise = np.array([self.noise.get(name.lower(), self.noise[OTHER]).row for name in names])
-        return rows.astype(np.int64), boxes[rows], scores[rows], kinds
+        best = distinct(boxes[rows], kinds, COPIED)
+        rows = rows[best]
+        return rows.astype(np.int64), boxes[rows], scores[rows], kinds[best]
 
     def _see(
         self, rows: NDArray[np.intp], boxes: Array, scores: Array, detection: NDArray[np.int64], stamp: int

@@ -1,4 +1,5 @@
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -235,6 +236,63 @@ def test_a_thousand_copies_are_one_object():
         assert tracks.id.tolist() == [1]
 
 
+def peak_megabytes(do):
+    tracemalloc.start()
+    try:
+        result = do()
+        return result, tracemalloc.get_traced_memory()[1] / 1e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_thousand_times_the_detections_take_neither_square_of_memory_nor_time():
+    """Of a crowd, in which each copy is within the gate of all tracks around it."""
+    rng = np.random.default_rng(0)
+    people = np.zeros((49, 7))
+    people[:, :2], people[:, 3:6] = 1.2 * np.stack([np.arange(49) % 7, np.arange(49) // 7], 1), [0.6, 0.6, 1.7]
+    copies = np.repeat(people, 1000, 0)
+    tracker = Tracker3D()
+
+    def step(k):
+        boxes = copies + rng.normal(0, 0.02, copies.shape) * [1, 1, 0, 0, 0, 0, 0]
+        return tracker.step(seen(boxes, rng.uniform(0.7, 1, len(boxes)), "Pedestrian"), k * TENTH)
+
+    began = time.process_time()
+    for k in range(3):
+        tracks, peak = peak_megabytes(lambda k=k: step(k))
+        assert tracks.id.tolist() == list(range(1, 50))
+        assert peak < 100  # all pairs within the gate would take 10 GB
+    assert time.process_time() - began < 10  # and half a minute each
+
+
+def test_memory_of_an_association_grows_with_its_pairs_by_little():
+    boxes = np.zeros((200, 7))
+    boxes[:, :2], boxes[:, 3:6] = np.random.default_rng(0).uniform(0, 3, (200, 2)), [0.6, 0.6, 1.7]
+    kinds = np.zeros(200, int)
+    pairs, peak = peak_megabytes(
+        lambda: associate(boxes, boxes, kinds, kinds, cost="giou", limit=1.4, gate=5.0, greedy=False)
+    )
+    assert (pairs[:, 0] == pairs[:, 1]).all()
+    assert len(pairs) == 200
+    assert peak < 60  # 40,000 pairs of 120 chords each, all at once: 200
+
+
+def test_of_copies_the_best_is_followed():
+    """It tells more of the object than one that happens to be nearer."""
+    tracker, (box,) = Tracker3D(), traffic(1, 1)[0]
+    tracker.step(seen(box), 0)
+    both = np.stack([box, np.add(box, [0.1, 0, 0, 0, 0, 0, 0])])
+    assert tracker.step(seen(both, [0.6, 0.9]), TENTH).detection.tolist() == [1]
+
+
+def test_the_order_of_equal_detections_of_two_classes_changes_nothing():
+    box = traffic(1, 1)[0]
+    both = np.concatenate([box, box])
+    for labels in (["car", "truck"], ["truck", "car"]):
+        tracks = Tracker3D().step(Boxes3D(both, np.full(2, 0.9), labels), 0)
+        assert tracks.label == ("car", "truck")
+
+
 def test_time_must_go_on_and_shapes_must_fit():
     tracker = Tracker3D()
     tracker.step(seen([]), 5)
@@ -273,7 +331,7 @@ def test_cheapest_first_agrees_with_the_plain_loop(seed):
 
 
 def test_large_scenes_are_associated_as_small_ones():
-    """Past 4,096 pairs a search tree and connected components take over; perfect detections must still agree."""
+    """Past 12,000 pairs a search tree and connected components take over; perfect detections must still agree."""
     truth = traffic(200, 2)
     order = np.random.default_rng(0).permutation(200)
     kinds = np.zeros(200, int)
