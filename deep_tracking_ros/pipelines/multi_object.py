@@ -12,7 +12,8 @@ import numpy as np
 from deep_tracking_ros.errors import InvalidRequestError
 from deep_tracking_ros.multi_object.parts.camera_motion import CameraMotion
 from deep_tracking_ros.multi_object.parts.labels import Labels
-from deep_tracking_ros.multi_object.tracker import Boxes, MultiObjectTracker, Settings, Tracks
+from deep_tracking_ros.multi_object.parts.kalman import SMALLEST
+from deep_tracking_ros.multi_object.tracker import FAR, Boxes, MultiObjectTracker, Settings, Tracks
 from deep_tracking_ros.parameters import parameter, part
 from deep_tracking_ros.pipelines import timing
 from deep_tracking_ros.pipelines.frame_buffer import FrameBuffer
@@ -96,9 +97,10 @@ class MultiObjectPipeline(Pipeline):
         self._labels = Labels()
         self._kinds = np.zeros(0, np.intp)  # of the tracks, numbers of labels
         self._size = (0, 0)  # width, height of the images, px; 0 = unknown
-        self._frames = 0
+        self._frames = self._unusable = 0
         self._states: Counter[State] = Counter()
-        self._last_reset = ""
+        self._problems: tuple[str, ...] = ()  # of the newest detections
+        self._last_problem = self._last_reset = ""
 
     def remember(self, port: str, item: Any) -> None:
         """Keep an image for its detections; may be called from another thread."""
@@ -140,17 +142,24 @@ class MultiObjectPipeline(Pipeline):
         return {
             "frames": self._frames,
             **self.turns.status(),
+            "unusable_detections": self._unusable,
             "tentative": states[State.TENTATIVE],
             "confirmed": states[State.CONFIRMED],
             "occluded": states[State.OCCLUDED],
             "lost": states[State.LOST],
+            "last_problem": self._last_problem,
             "last_reset": self._last_reset,
         }
+
+    def warnings(self) -> tuple[str, ...]:
+        """See `Pipeline.warnings`: what of the newest detections could not be used."""
+        return self._problems
 
     def _process(self, turn: Turn[Detections]) -> Output:
         item = turn.item
         if turn.jump:
             self._forget(turn.jump)
+        self._problems = ()
         found = self._boxes(item)
         tracks = self.tracker.step(item.stamp, found, self._camera_motion(item, found))
         self._kinds = tracks.kinds
@@ -162,18 +171,37 @@ class MultiObjectPipeline(Pipeline):
         return Output("boxes", result)
 
     def _boxes(self, item: Detections) -> Boxes:
+        """What the tracker takes; detections that cannot be used are left out and told of."""
         detections = item.detections
+        boxes = np.array([d.box for d in detections], np.float64).reshape(-1, 4)
+        scores = np.array([d.score for d in detections], np.float64)
+        wrong = {
+            "not finite": ~(np.isfinite(boxes).all(1) & np.isfinite(scores)),
+            f"further off than {FAR:g} px": (np.abs(boxes) >= FAR).any(1),
+            "smaller than a pixel (are they in px?)": (boxes[:, :2] + SMALLEST > boxes[:, 2:]).any(1),
+            "of a score outside of 0 to 1": (scores < 0) | (scores > 1),
+        }
+        good = ~np.any([*wrong.values()], axis=0)
+        if count := int((~good).sum()):
+            self._unusable += count
+            reasons = ", ".join(f"{int(rows.sum())} {reason}" for reason, rows in wrong.items() if rows.any())
+            self._note(f"{count} of {len(detections)} detections cannot be used: {reasons}")
+            detections = tuple(d for d, use in zip(detections, good, strict=True) if use)
         lengths = {len(d.embedding) for d in detections if d.embedding is not None}
         looks = None
         if len(lengths) == 1:  # embeddings of different lengths cannot be compared
             none = np.zeros(lengths.pop(), np.float32)
             looks = np.nan_to_num([none if d.embedding is None else d.embedding for d in detections])
         return Boxes(
-            boxes=np.array([d.box for d in detections], np.float64).reshape(-1, 4),
-            scores=np.array([d.score for d in detections], np.float64),
+            boxes=boxes[good],
+            scores=scores[good],
             kinds=self._labels.number([d.label for d in detections], self._kinds),
             embeddings=looks,
         )
+
+    def _note(self, problem: str) -> None:
+        self._problems = (*self._problems, problem)
+        self._last_problem = problem
 
     def _camera_motion(self, item: Detections, found: Boxes) -> Any:
         """(2, 3) motion of the camera since the last detections; None where images are missing."""

@@ -178,6 +178,25 @@ def test_bad_detections_do_no_harm():
     assert all(np.isfinite(b.box).all() for b in result.boxes)
 
 
+def test_what_cannot_be_used_is_counted_and_told():
+    nan, far, turned, dot = [np.nan, 0, 40, 40], [0, 0, 2e6, 40], [60, 60, 20, 90], [0.1, 0.1, 0.3, 0.4]
+    bad = [Detection(np.array(b, np.float32), 0.9) for b in (nan, far, turned, dot)]
+    bad += [Detection(box(300), score) for score in (np.nan, np.inf, 90.0, -1.0)]
+    pipeline = make()
+    assert pipeline.warnings() == ()
+    feed(pipeline, Detections(START, "camera", (*bad, *seen(0, 50, 400).detections)))
+    (warning,) = pipeline.warnings()
+    assert warning == (
+        "8 of 10 detections cannot be used: 3 not finite, 1 further off than 1e+06 px, 2 smaller than a pixel "
+        "(are they in px?), 3 of a score outside of 0 to 1"
+    )
+    assert pipeline.status()["unusable_detections"] == 8
+    (result,) = feed(pipeline, seen(1, 50, 400, score=0.05))  # a low score is nothing to warn of
+    assert pipeline.warnings() == ()
+    assert (pipeline.status()["unusable_detections"], pipeline.status()["last_problem"]) == (8, warning)
+    assert [b.id for b in result.boxes] == [1, 2]
+
+
 def test_prediction_to_now_is_bounded_and_leaves_the_lost_alone():
     pipeline = make(predict_to_now=True, max_prediction=0.2, occluded_time=0.05)
     results = feed(pipeline, *(seen(k, 50 + 4 * k, *([400] if k < 10 else [])) for k in range(14)))
