@@ -9,14 +9,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from deep_tracking_ros.errors import InvalidRequestError
+from deep_tracking_ros.errors import InvalidImageError, InvalidRequestError, NoFrameError
 from deep_tracking_ros.multi_object.parts.camera_motion import CameraMotion
-from deep_tracking_ros.multi_object.parts.labels import Labels
 from deep_tracking_ros.multi_object.parts.kalman import SMALLEST
+from deep_tracking_ros.multi_object.parts.labels import Labels
 from deep_tracking_ros.multi_object.tracker import FAR, Boxes, MultiObjectTracker, Settings, Tracks
 from deep_tracking_ros.parameters import parameter, part
 from deep_tracking_ros.pipelines import timing
-from deep_tracking_ros.pipelines.frame_buffer import FrameBuffer
+from deep_tracking_ros.pipelines.frame_buffer import FrameBuffer, time_text
 from deep_tracking_ros.pipelines.pipeline import Memory, Output, Pipeline
 from deep_tracking_ros.pipelines.turns import Turn, Turns
 from deep_tracking_ros.types import (
@@ -30,7 +30,7 @@ from deep_tracking_ros.types import (
 )
 
 IMAGES_S, IMAGES_MB = 1.0, 256
-"""Images that wait for their detections: span in s, memory in MB."""
+"""Images that wait for their detections: span in s beyond ``reorder_wait``, memory in MB."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,9 @@ class MultiObjectPipeline(Pipeline):
     Time is as in `Turns`: results are late by ``reorder_wait``. After a time jump, or with another frame id, all tracks
     are forgotten, since boxes before and after it cannot be compared. Ids are never used twice.
 
-    Images are used for the camera's motion only. An image must come before the detections that were found in it;
-    where it is missing, the camera counts as still.
+    Images are used for the camera's motion only. An image must come before the detections that were found in it, with
+    their stamp and frame id. Where it is missing or cannot be decoded, the camera counts as still, and `warnings` says
+    why.
     """
 
     name = "multi_object_tracker"
@@ -90,14 +91,15 @@ class MultiObjectPipeline(Pipeline):
         self.parameters: MultiObjectParameters = parameters
         self.turns: Turns[Detections] = Turns(parameters.reorder_wait, parameters.reorder_tolerance, parameters.max_gap)
         self.tracker = MultiObjectTracker(part(Settings, parameters))
-        self.images = FrameBuffer(nanoseconds(IMAGES_S), IMAGES_MB * 10**6, self.turns.time.rules)
+        span = nanoseconds(IMAGES_S + parameters.reorder_wait)
+        self.images = FrameBuffer(span, IMAGES_MB * 10**6, self.turns.time.rules)
         if not parameters.camera_motion:
             self.inputs = {"detections": Detections}  # type: ignore[misc]  # images are not asked for
         self._camera = CameraMotion()
         self._labels = Labels()
         self._kinds = np.zeros(0, np.intp)  # of the tracks, numbers of labels
         self._size = (0, 0)  # width, height of the images, px; 0 = unknown
-        self._frames = self._unusable = 0
+        self._frames = self._unusable = self._without_image = 0
         self._states: Counter[State] = Counter()
         self._problems: tuple[str, ...] = ()  # of the newest detections
         self._last_problem = self._last_reset = ""
@@ -143,6 +145,7 @@ class MultiObjectPipeline(Pipeline):
             "frames": self._frames,
             **self.turns.status(),
             "unusable_detections": self._unusable,
+            "without_image": self._without_image,
             "tentative": states[State.TENTATIVE],
             "confirmed": states[State.CONFIRMED],
             "occluded": states[State.OCCLUDED],
@@ -152,7 +155,7 @@ class MultiObjectPipeline(Pipeline):
         }
 
     def warnings(self) -> tuple[str, ...]:
-        """See `Pipeline.warnings`: what of the newest detections could not be used."""
+        """See `Pipeline.warnings`: what of the newest detections could not be used, and why not their image."""
         return self._problems
 
     def _process(self, turn: Turn[Detections]) -> Output:
@@ -204,16 +207,38 @@ class MultiObjectPipeline(Pipeline):
         self._last_problem = problem
 
     def _camera_motion(self, item: Detections, found: Boxes) -> Any:
-        """(2, 3) motion of the camera since the last detections; None where images are missing."""
+        """(2, 3) motion of the camera since the last detections; None where images are missing, which is told."""
         if not self.parameters.camera_motion:
             return None
-        frame = next((f for f in self.images.frames() if f.stamp == item.stamp), None)
-        if frame is None or frame.frame_id != item.frame_id:
+        try:
+            frame = self._image_of(item)
+            height, width = frame.image.shape[:2]
+        except (NoFrameError, InvalidImageError) as error:
+            self._without_image += 1
+            self._note(f"the camera counts as still: {error}")
             self._camera.reset()
             return None
-        height, width = frame.image.shape[:2]
         self._size = (width, height)
         return self._camera.step(frame.image, found.boxes)
+
+    def _image_of(self, item: Detections) -> Frame:
+        """The image in which the detections were found. Raises `NoFrameError` that says why there is none."""
+        frames, stamp = self.images.frames(), time_text(item.stamp)
+        if not frames:
+            raise NoFrameError("no images have come; camera_motion needs those in which the detections are found")
+        frame = next((f for f in frames if f.stamp == item.stamp), None)
+        if frame is None:
+            first, last = time_text(frames[0].stamp), time_text(frames[-1].stamp)
+            raise NoFrameError(
+                f"no image has the stamp of the detections, {stamp}; {len(frames)} are kept, from {first} to {last}. "
+                "Detections must carry the stamp of their image as it is"
+            )
+        if frame.frame_id != item.frame_id:
+            raise NoFrameError(
+                f"the image of stamp {stamp} has the frame id {frame.frame_id!r} and the detections {item.frame_id!r}: "
+                "are they of another camera?"
+            )
+        return frame
 
     def _tracked(self, tracks: Tracks) -> tuple[TrackedBox, ...]:
         boxes, velocities = tracks.boxes.astype(np.float32), tracks.velocities.astype(np.float32)

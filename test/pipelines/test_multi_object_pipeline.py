@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deep_tracking_ros.errors import InvalidRequestError
+from deep_tracking_ros.errors import InvalidImageError, InvalidRequestError
 from deep_tracking_ros.pipelines.multi_object import MultiObjectParameters, MultiObjectPipeline
 from deep_tracking_ros.pipelines.pipeline import Output
 from deep_tracking_ros.pipelines.registry import PIPELINES
@@ -212,22 +212,78 @@ def test_prediction_to_now_is_bounded_and_leaves_the_lost_alone():
     assert walking.velocity[0] == pytest.approx(100, abs=10)  # 4 px in 40 ms
 
 
-def test_images_take_the_cameras_motion_out():
+@pytest.fixture(scope="module")
+def picture():
     noise = np.random.default_rng(0).integers(0, 255, (18, 24, 3), np.uint8)
-    picture = cv2.resize(noise, (960, 720), interpolation=cv2.INTER_CUBIC)
+    return cv2.resize(noise, (960, 720), interpolation=cv2.INTER_CUBIC)
+
+
+def see(pipeline, k, shift, picture, stamp=None, frame_id="camera"):
+    """Detections of an object that stands before a camera that panned by ``shift`` px, and before them their image."""
+    image = np.roll(picture, shift, 1) if isinstance(picture, np.ndarray) else picture
+    frame = Frame(image, START + k * DT if stamp is None else stamp, frame_id)
+    pipeline.remember("image", frame)
+    assert list(pipeline.step("image", frame)) == []
+    return feed(pipeline, seen(k, 400 + shift))
+
+
+def test_images_take_the_cameras_motion_out(picture):
     with_images, without = make(camera_motion=True), make()
     assert set(with_images.inputs) == {"detections", "image"}
     assert set(without.inputs) == {"detections"}
     for k, shift in enumerate([0, 0, 0, 60]):
-        frame = Frame(np.roll(picture, shift, 1), START + k * DT, "camera")
-        with_images.remember("image", frame)
-        assert list(with_images.step("image", frame)) == []
-        (result,) = feed(with_images, seen(k, 400 + shift))
+        (result,) = see(with_images, k, shift, picture)
         (blind,) = feed(without, seen(k, 400 + shift))
     assert (result.width, result.height) == (960, 720)
     assert [b.id for b in result.boxes] == [1]
     assert result.boxes[0].box == pytest.approx(box(460), abs=2)
     assert [b.id for b in blind.boxes] == [1, 2]
+    assert with_images.warnings() == ()
+    assert with_images.status()["without_image"] == 0
+
+
+def broken():
+    raise InvalidImageError("this JPEG is cut off")
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        ({"frame_id": "base"}, "frame id 'base' and the detections 'camera': are they of another camera"),
+        ({"stamp": START + 3 * DT + 1000}, "no image has the stamp of the detections, 100.120000000 s; 4 are kept"),
+        ({"picture": broken}, "this JPEG is cut off"),
+    ],
+)
+def test_where_the_image_cannot_be_used_the_camera_counts_as_still_and_it_is_told(picture, image, reason):
+    pipeline = make(camera_motion=True)
+    for k in range(3):
+        see(pipeline, k, 0, picture)
+    # it pans by 60 px unseen, and then not any more: the motion between images that are not neighbours is not taken
+    (result,) = see(pipeline, 3, 60, **{"picture": picture, **image})
+    (warning,) = pipeline.warnings()
+    assert warning.startswith("the camera counts as still: ")
+    assert reason in warning
+    assert [b.id for b in result.boxes] == [1, 2]
+    (result,) = see(pipeline, 4, 60, picture)
+    assert [b.id for b in result.boxes] == [1, 2]
+    assert result.boxes[0].box == pytest.approx(box(400), abs=2)
+    assert (pipeline.status()["without_image"], pipeline.warnings()) == (1, ())
+
+
+def test_without_any_images_the_cameras_motion_is_asked_for_in_vain():
+    pipeline = make(camera_motion=True)
+    feed(pipeline, seen(0, 50))
+    assert pipeline.warnings() == (
+        "the camera counts as still: no images have come; camera_motion needs those in which the detections are found",
+    )
+
+
+def test_images_are_kept_for_as_long_as_their_detections_wait(picture):
+    pipeline = make(camera_motion=True, reorder_wait=2.0, reorder_tolerance=2.0)
+    for k in range(60):
+        see(pipeline, k, 0, picture[:40, :40])
+    assert pipeline.status()["frames"] == 10
+    assert pipeline.status()["without_image"] == 0
 
 
 def test_contradicting_parameters_are_refused():
