@@ -80,7 +80,7 @@ class FusionPipeline(Pipeline):
 
     An object whose outline overlaps a track in the image gets the id of that (``image_id``), its label and a score of
     both sensors; ids, poses and all else stay as they are. Boxes in the image are moved along their velocity to the
-    time of those in space. Where nothing is known of the camera at that time, boxes pass as they came, and `warnings`
+    time of those in space, which each of them hold for (``valid_at``). Where nothing is known of the camera at that time, boxes pass as they came, and `warnings`
     says why. Epochs are those of the boxes in space.
     """
 
@@ -200,7 +200,7 @@ class FusionPipeline(Pipeline):
             self._problem = self._last_problem = str(error)
             return item
         self._problem = ""
-        dt = seconds(item.stamp - boxes.stamp)
+        dt = seconds(item.valid_at - boxes.valid_at)  # either may have been predicted by its tracker
         tracks = [track for track in boxes.boxes if track.state in SEEN]
         there = np.array([_moved(track, dt) for track in tracks]).reshape(-1, 4)
         poses = np.array([box.pose for box in item.boxes]).reshape(-1, 4, 4)

@@ -47,7 +47,8 @@ def in_image(k, *boxes, shift=0.0, state=State.CONFIRMED, label="car"):
                    velocity=np.array([-shift, -shift, 0, 0], np.float32) * 20)
         for row, box in enumerate(boxes)
     )  # fmt: skip
-    return TrackedBoxes(START + round(k * DT), "camera", 0, START, 1240, 375, "", tuple(made))
+    stamp = START + round(k * DT)
+    return TrackedBoxes(stamp, "camera", 0, stamp, 1240, 375, "", tuple(made))
 
 
 def make(**parameters):
@@ -98,6 +99,18 @@ def test_boxes_in_the_image_are_moved_to_the_time_of_those_in_space():
         make(), CAMERA, in_image(-0.5, NEAR, shift=60.0), in_image(0.9, state=State.LOST), in_space(0, NEAR)
     )
     assert still.boxes[0].image_id == 40
+
+
+def test_boxes_that_were_predicted_are_not_moved_twice():
+    """Their tracker has moved them to the time of those in space, or those to a later one."""
+    moved = replace(in_image(-0.5, NEAR, shift=60.0), valid_at=START)
+    moved = replace(moved, boxes=(replace(moved.boxes[0], box=outline(NEAR)),))
+    (result,) = feed(make(image_wait=0.0), CAMERA, moved, in_space(0, NEAR))
+    assert result.boxes[0].image_id == 40
+    later = replace(in_space(0, NEAR), valid_at=START + DT // 2)
+    (result,) = feed(make(), CAMERA, in_image(0, NEAR, shift=60.0), later)
+    assert result.boxes[0].image_id == 40
+    assert result.valid_at == later.valid_at
 
 
 @pytest.mark.parametrize(
