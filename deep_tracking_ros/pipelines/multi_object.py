@@ -84,9 +84,14 @@ class MultiObjectPipeline(Pipeline):
 
     def __init__(self, parameters: MultiObjectParameters) -> None:
         """Raises `InvalidRequestError` where parameters contradict each other."""
-        if not parameters.low_score <= parameters.high_score:
+        if parameters.low_score > parameters.high_score:
             raise InvalidRequestError(
                 f"low_score is {parameters.low_score:g}, it must not be above high_score, {parameters.high_score:g}"
+            )
+        if parameters.start_score < parameters.high_score:
+            raise InvalidRequestError(
+                f"start_score is {parameters.start_score:g}, it must not be below high_score, "
+                f"{parameters.high_score:g}: boxes between them would begin tracks that no such box continues"
             )
         self.parameters: MultiObjectParameters = parameters
         self.turns: Turns[Detections] = Turns(parameters.reorder_wait, parameters.reorder_tolerance, parameters.max_gap)

@@ -289,6 +289,9 @@ def test_images_are_kept_for_as_long_as_their_detections_wait(picture):
 def test_contradicting_parameters_are_refused():
     with pytest.raises(InvalidRequestError, match=r"low_score is 0\.7, it must not be above high_score, 0\.6"):
         make(low_score=0.7)
+    with pytest.raises(InvalidRequestError, match=r"start_score is 0\.4, it must not be below high_score, 0\.6"):
+        make(start_score=0.4)
+    make(low_score=0.5, high_score=0.5, start_score=0.5)
     with pytest.raises(InvalidRequestError, match="reorder_wait is 1 s"):
         make(reorder_wait=1.0)
     with pytest.raises(InvalidRequestError, match="str is no command"):
