@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from deep_tracking_ros.ros.measurements import Measurements
 
+Writers = dict[str, list[tuple[Any, Callable[[Any, New], Any]]]]
+"""Port -> publishers of other messages of the same results, and what writes them."""
+
 
 class Results:
     """The publishers of all output ports (``~/PORT``) and of the overlay (``~/overlay``, or one for each camera)."""
@@ -29,17 +32,20 @@ class Results:
     ) -> None:
         """Objects in space are given as markers too (``~/markers``), and with ``vision_msgs`` all as ``~/PORT_vision``.
 
+        Those have no place for another time than that of their header, so they are never moved to the present.
+
         Raises `DataError` where a package of messages that is needed is not installed.
         """
         self._node, self._measurements = node, measurements
         self._publishers = {port: self._publisher(CONVERTERS[kind].type, port) for port, kind in outputs.items()}
-        self._others: dict[str, list[tuple[Any, Callable[[Any, New], Any]]]] = {port: [] for port in outputs}
+        self._moved: Writers = {port: [] for port in outputs}
+        self._unmoved: Writers = {port: [] for port in outputs}
         for port, kind in outputs.items():
             if kind is TrackedBoxes3D:
                 markers = self._publisher("visualization_msgs/msg/MarkerArray", "markers")
-                self._others[port].append((markers, write_markers))
+                self._moved[port].append((markers, write_markers))
             if vision_msgs and (bridge := {**DETECTIONS, **TRACKS}.get(kind)):
-                self._others[port].append((self._publisher(bridge.type, f"{port}_vision"), bridge.write))
+                self._unmoved[port].append((self._publisher(bridge.type, f"{port}_vision"), bridge.write))
         image = message_class("sensor_msgs/msg/Image")
         topics = {overlay_of(port) for port in outputs}
         self._overlays = {topic: node.create_lifecycle_publisher(image, f"~/{topic}", OVERLAY) for topic in topics}
@@ -58,9 +64,10 @@ class Results:
         self._publishers[output.port].publish(message)
         self._measurements.time(convert=(converted - began) * 1e3, publish=(perf_counter() - converted) * 1e3)
         self._measurements.count("published")
-        for publisher, write in self._others[output.port]:
-            if publisher.get_subscription_count():
-                publisher.publish(write(item, new_message))
+        for writers, of in ((self._moved, item), (self._unmoved, output.item)):
+            for publisher, write in writers[output.port]:
+                if publisher.get_subscription_count():
+                    publisher.publish(write(of, new_message))
         age = self._node.get_clock().now().nanoseconds - output.item.stamp
         self._measurements.time(age_at_publish=age / 1e6)
         return message
@@ -83,7 +90,8 @@ class Results:
 
     def destroy(self) -> None:
         """End all publishers."""
-        others = [publisher for found in self._others.values() for publisher, _ in found]
+        writers = (*self._moved.values(), *self._unmoved.values())
+        others = [publisher for found in writers for publisher, _ in found]
         for publisher in (*self._publishers.values(), *others, *self._overlays.values()):
             self._node.destroy_lifecycle_publisher(publisher)
 
