@@ -35,6 +35,9 @@ class EgoMotion(ABC):
     def take(self, port: str, item: Any) -> None:
         """Keep what came at a port."""
 
+    def keep_step(self, steps_back: bool) -> None:
+        """Detections came, to be called by whoever calls `take`: after a step back, motion of before says nothing."""
+
     @abstractmethod
     def covers(self, frame_id: str, stamp: int) -> bool:
         """Whether input that is still to come would change nothing about where a frame was at a time (ns)."""
@@ -87,6 +90,9 @@ class ByOdometry(EgoMotion):
             self._poses.clear()
             self._frames = frames
         self._poses.append(item.stamp, item.pose)
+
+    def keep_step(self, steps_back: bool) -> None:
+        self._poses.keep_step(steps_back)
 
     def covers(self, frame_id: str, stamp: int) -> bool:
         newest = self._poses.newest
@@ -155,6 +161,10 @@ class ByTransforms(EgoMotion):
         self._moving[child] = (parent, poses)
         if len(self._moving) > MOST_FRAMES:  # some broadcast a new frame for every object that they see
             del self._moving[min(self._moving, key=lambda frame: self._moving[frame][1].newest or 0)]
+
+    def keep_step(self, steps_back: bool) -> None:
+        for _, poses in self._moving.values():
+            poses.keep_step(steps_back)
 
     def covers(self, frame_id: str, stamp: int) -> bool:
         up, down = self._ways(frame_id)

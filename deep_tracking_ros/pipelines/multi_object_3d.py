@@ -20,6 +20,7 @@ from deep_tracking_ros.parameters import parameter, part
 from deep_tracking_ros.pipelines import timing
 from deep_tracking_ros.pipelines.ego_motion import UP, ByOdometry, ByTransforms, EgoMotion, StandStill, read_mounting
 from deep_tracking_ros.pipelines.pipeline import Memory, Output, Pipeline
+from deep_tracking_ros.pipelines.time_keeper import Arrival
 from deep_tracking_ros.pipelines.turns import Turn, Turns
 from deep_tracking_ros.types import (
     Detections3D,
@@ -157,6 +158,7 @@ class MultiObject3DPipeline(Pipeline):
         self.ego = ego_motion(parameters)
         self.inputs = {"detections": Detections3D, **self.ego.inputs}  # type: ignore[misc]  # others are not asked for
         self._due: deque[Turn[Detections3D]] = deque()  # that wait for a pose
+        self._arrived: int | None = None  # ns, the newest of the detections that came, however far `step` is behind
         self._fixed_frame: str | None = None
         self._fixed_frames = 0  # changes of it so far, each an epoch of its own
         self._newest: tuple[Output, Matrix] | None = None  # and the pose of its frame
@@ -169,6 +171,11 @@ class MultiObject3DPipeline(Pipeline):
         """Keep odometry and transforms; may be called from another thread."""
         if port != "detections":
             self.ego.take(port, item)
+            return
+        arrival = self.turns.time.rules.classify(self._arrived, item.stamp)
+        self.ego.keep_step(arrival is Arrival.JUMP and self._arrived is not None and item.stamp < self._arrived)
+        if arrival in (Arrival.NEW, Arrival.JUMP):
+            self._arrived = item.stamp
 
     def step(self, port: str, item: Any) -> Iterable[Output]:
         """Take detections; odometry and transforms, which `remember` keeps, let those go on that wait for them."""

@@ -25,17 +25,28 @@ class PoseBuffer:
         """Between poses further apart than ``max_gap`` (ns) nothing is known."""
         self.max_gap = max_gap
         self._poses: tuple[tuple[int, Matrix], ...] = ()
+        self._stepped_back = False  # since `keep_step` was called last
 
     def append(self, stamp: int, pose: Matrix) -> None:
         """Keep the (4, 4) pose of a time (ns). One of a stamp that is kept already is left out."""
         poses = self._poses
         if poses and stamp < poses[-1][0] - LATE:
-            poses = ()
+            poses, self._stepped_back = (), True
         place = _place(poses, stamp)
         if place < len(poses) and poses[place][0] == stamp:
             return
         poses = (*poses[:place], (stamp, pose), *poses[place:])
         self._poses = poses[_place(poses, poses[-1][0] - SPAN) :]
+
+    def keep_step(self, steps_back: bool) -> None:
+        """Whatever poses are kept for goes on, or ``steps_back`` in a time jump: poses of before are then dropped.
+
+        When a clock begins again its stamps come again, so old poses would be taken for new ones. Where poses stepped
+        back before it, those that are kept are of after the jump. To be called from the thread that appends.
+        """
+        if steps_back and not self._stepped_back:
+            self.clear()
+        self._stepped_back = False
 
     def clear(self) -> None:
         """Drop all poses."""

@@ -5,7 +5,7 @@ from multi_object_3d_steps import DT, MOUNT, START, car, feed, make, odometry, r
 from deep_tracking_ros.geometry.poses import inverse
 from deep_tracking_ros.pipelines.ego_motion import UP
 from deep_tracking_ros.pipelines.pipeline import Memory
-from deep_tracking_ros.types import StaticTransforms, Transform, Transforms
+from deep_tracking_ros.types import Odometry, StaticTransforms, Transform, Transforms
 
 
 class TestEgoMotion:
@@ -117,8 +117,29 @@ class TestEgoMotion:
         pipeline = make(ego_motion="odometry")
         results = feed(pipeline, odometry(99), odometry(100), seen(100, car(5)), seen(101, car(5)), seen(0, car(5)))
         assert steps(results) == [100]
-        assert pipeline.status()["without_pose"] == 2  # 101, and 0, of which the odometry is yet to come
+        assert pipeline.status()["without_pose"] == 1  # 101; the odometry of 0 is yet to come
         results = feed(pipeline, odometry(0), odometry(1), seen(1, car(5)))
-        assert [(r.epoch, r.boxes[0].id) for r in results] == [(1, 2)]
+        assert [(r.epoch, r.boxes[0].id) for r in results] == [(1, 2)] * 2
         pipeline.reset("a test")
         assert pipeline.status()["waiting_for_pose"] == 0
+
+    @pytest.mark.parametrize("how", ["odometry", "tf"])
+    @pytest.mark.parametrize("first", ["detections", "poses"])
+    def test_poses_of_before_a_step_back_are_not_those_of_after_it(self, how, first):
+        """A simulation is reset: its clock gives stamps again for which there are poses, but the robot is elsewhere."""
+        pipeline = make(ego_motion=how)
+
+        def pose(k, x):
+            if how == "odometry":
+                return Odometry(START + k * DT, "odom", "lidar", car(x))
+            return Transforms((Transform(START + k * DT, "odom", "lidar", car(x)),))
+
+        feed(pipeline, *(item for k in range(40) for item in (pose(k, 100 + k), seen(k, car(5)))))
+        again = [(pose(k, 0), seen(k, car(5))) for k in range(20, 24)]
+        results = feed(pipeline, *(item for pair in again for item in (pair if first == "poses" else pair[::-1])))
+        assert steps(results) == [20, 21, 22, 23]
+        for result in results:  # in the world it is beside where the robot begins, and stands
+            assert (result.epoch, [b.id for b in result.boxes]) == (1, [2])
+        assert results[-1].boxes[0].pose[0, 3] == pytest.approx(5, abs=0.01)
+        assert np.linalg.norm(results[-1].boxes[0].velocity) < 0.1
+        assert pipeline.tracker.predicted(START + 23 * DT).boxes[0, 0] == pytest.approx(5, abs=0.1)
