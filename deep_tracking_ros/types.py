@@ -138,7 +138,7 @@ class TrackedBox:
     id: int
     box: FloatArray  # (4,) xyxy, px
     state: State
-    score: float  # probability that IoU > 0.5; -1 = unknown
+    score: float  # single object: probability that IoU > 0.5; many objects: the detector's; -1 = unknown
     label: str = ""
     velocity: FloatArray = field(default_factory=lambda: np.zeros(4, np.float32))  # (cx, cy, w, h) px/s
     covariance: FloatArray | None = None  # (4, 4) of the error of `box` as (cx, cy, w, h), px^2

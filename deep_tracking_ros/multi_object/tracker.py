@@ -11,7 +11,7 @@ nothing loops over tracks. The tracker holds no clock and knows no images.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -84,7 +84,7 @@ class Boxes:
 
 @dataclass(frozen=True, eq=False)
 class Tracks:
-    """All tracks after one image, one row each, ordered by id."""
+    """All tracks after one image, one row each, ordered by id. LOST ones stand where they were seen last."""
 
     ids: Indices  # (N,) from 1, never used again
     boxes: Array  # (N, 4) xyxy, px
@@ -178,6 +178,14 @@ class MultiObjectTracker:
                 tracks = _joined(tracks, self._born(seen, fresh, now))
         self._tracks, self._stamp = tracks, stamp
         return _snapshot(tracks, now, settings)
+
+    def predicted(self, tracks: Tracks, dt: float) -> Tracks:
+        """Tracks ``dt`` seconds later, with the size of now and the doubt of then; LOST ones stay."""
+        place = kalman.product(SHAPE, tracks.boxes.T)
+        belief = np.concatenate([place, tracks.velocities.T, tracks.covariance, place[2:3] * place[3:]])
+        belief[6:8] = 0
+        later = self._filter.predict_each(belief, np.where(tracks.states == State.LOST, 0, dt))
+        return replace(tracks, boxes=kalman.product(CORNERS, later).T, covariance=later[kalman.COVARIANCE])
 
     def forget(self) -> None:
         """After a time jump: nothing can be associated with what was before. Ids are not given again."""
@@ -375,6 +383,10 @@ def _snapshot(tracks: _Rows, now: float, settings: Settings) -> Tracks:
     state = (counts[HITS] >= settings.confirm_after).view(np.int8)
     if np.count_nonzero(counts[MISSED]):
         state = state + (counts[MISSED] > 0) + (unseen > settings.occluded_time)
+        lost = (STATES.take(state) == State.LOST).nonzero()[0]
+        if len(lost):  # where it is by now nobody can say
+            belief[:, lost] = tracks.last[:, lost]
+            belief[kalman.VELOCITY, lost] = 0
     ids, kinds = counts[:HITS].copy()
     return Tracks(
         ids=ids,

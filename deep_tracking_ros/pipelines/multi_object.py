@@ -21,6 +21,7 @@ from deep_tracking_ros.pipelines.pipeline import Memory, Output, Pipeline
 from deep_tracking_ros.pipelines.turns import Turn, Turns
 from deep_tracking_ros.types import (
     Detections,
+    FloatArray,
     Frame,
     State,
     TrackedBox,
@@ -104,6 +105,7 @@ class MultiObjectPipeline(Pipeline):
         self._labels = Labels()
         self._kinds = np.zeros(0, np.intp)  # of the tracks, numbers of labels
         self._size = (0, 0)  # width, height of the images, px; 0 = unknown
+        self._given: list[tuple[TrackedBoxes, Tracks]] = []  # results of the last step
         self._frames = self._unusable = self._without_image = 0
         self._states: Counter[State] = Counter()
         self._problems: tuple[str, ...] = ()  # of the newest detections
@@ -118,7 +120,8 @@ class MultiObjectPipeline(Pipeline):
         """Take detections (port ``detections``); images serve by `remember` alone and give no output of their own."""
         if port == "image":
             return ()
-        return tuple(self._process(turn) for turn in self.turns.take(item))
+        self._given = [self._process(turn) for turn in self.turns.take(item)]
+        return tuple(Output("boxes", result) for result, _ in self._given)
 
     def reset(self, reason: str) -> None:
         """As after a time jump; detections that wait are dropped too."""
@@ -127,12 +130,20 @@ class MultiObjectPipeline(Pipeline):
         self.images.clear()
 
     def predict(self, output: Output, stamp: int) -> Output:
-        """With ``predict_to_now``: boxes moved to ``stamp`` (ns) along their velocity; LOST ones stay."""
+        """With ``predict_to_now``: boxes moved to ``stamp`` (ns) along their velocity, with the doubt of then.
+
+        LOST ones stay. Only what the last `step` gave is moved.
+        """
         item: TrackedBoxes = output.item
         dt = min(stamp - item.stamp, nanoseconds(self.parameters.max_prediction))
-        if not self.parameters.predict_to_now or dt <= 0:
+        tracks = next((tracks for result, tracks in self._given if result.boxes is item.boxes), None)
+        if not self.parameters.predict_to_now or dt <= 0 or tracks is None:
             return output
-        boxes = tuple(box if box.state is State.LOST else _moved(box, seconds(dt)) for box in item.boxes)
+        later = self.tracker.predicted(tracks, seconds(dt))
+        moved = zip(item.boxes, later.boxes.astype(np.float32), _doubt(later), strict=True)
+        boxes = tuple(
+            box if box.state is State.LOST else replace(box, box=place, covariance=doubt) for box, place, doubt in moved
+        )
         return Output(output.port, replace(item, boxes=boxes, valid_at=item.stamp + dt))
 
     def memory(self) -> Memory:
@@ -163,7 +174,7 @@ class MultiObjectPipeline(Pipeline):
         """See `Pipeline.warnings`: what of the newest detections could not be used, and why not their image."""
         return self._problems
 
-    def _process(self, turn: Turn[Detections]) -> Output:
+    def _process(self, turn: Turn[Detections]) -> tuple[TrackedBoxes, Tracks]:
         item = turn.item
         if turn.jump:
             self._forget(turn.jump)
@@ -175,8 +186,7 @@ class MultiObjectPipeline(Pipeline):
         boxes = self._tracked(tracks)
         self._states = Counter(box.state for box in boxes)
         width, height = self._size
-        result = TrackedBoxes(item.stamp, item.frame_id, turn.epoch, item.stamp, width, height, "", boxes)
-        return Output("boxes", result)
+        return TrackedBoxes(item.stamp, item.frame_id, turn.epoch, item.stamp, width, height, "", boxes), tracks
 
     def _boxes(self, item: Detections) -> Boxes:
         """What the tracker takes; detections that cannot be used are left out and told of."""
@@ -247,7 +257,7 @@ class MultiObjectPipeline(Pipeline):
 
     def _tracked(self, tracks: Tracks) -> tuple[TrackedBox, ...]:
         boxes, velocities = tracks.boxes.astype(np.float32), tracks.velocities.astype(np.float32)
-        covariances = (tracks.covariance[0][:, None, None] * np.eye(4)).astype(np.float32)
+        covariances = _doubt(tracks)
         return tuple(
             TrackedBox(
                 id=id_,
@@ -255,8 +265,8 @@ class MultiObjectPipeline(Pipeline):
                 state=State(state),
                 score=score,
                 label=self._labels.names[kind],
-                velocity=velocities[row] if state != State.LOST else np.zeros(4, np.float32),
-                covariance=covariances[row],
+                velocity=velocities[row],
+                covariance=covariances[row] if state != State.LOST else None,
                 age=age,
                 unseen=unseen,
             )
@@ -281,7 +291,6 @@ class MultiObjectPipeline(Pipeline):
         self._last_reset = reason
 
 
-def _moved(box: TrackedBox, dt: float) -> TrackedBox:
-    """A box ``dt`` seconds later; its size is kept."""
-    step = np.tile(box.velocity[:2] * np.float32(dt), 2)
-    return replace(box, box=np.asarray(box.box + step, np.float32))
+def _doubt(tracks: Tracks) -> FloatArray:
+    """(N, 4, 4) covariances of the boxes of tracks, as messages have them."""
+    return np.asarray(tracks.covariance[0][:, None, None] * np.eye(4), np.float32)

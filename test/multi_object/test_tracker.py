@@ -273,6 +273,42 @@ def test_what_was_hidden_goes_on_as_if_seen_on_the_straight_way():
     assert_same_belief(run([*FAST, *[NOTHING] * 4, SLOW])[-1], run([*FAST, *way, SLOW])[-1])
 
 
+def test_what_is_lost_stands_where_it_was_seen_last_and_is_sought_where_it_would_be():
+    tracker = MultiObjectTracker()
+    seen = run(FAST, tracker)[-1]
+    *_, occluded, lost = run([NOTHING] * 8, tracker, 11 * DT)
+    assert (State(occluded.states[0]), State(lost.states[0])) == (State.OCCLUDED, State.LOST)
+    assert occluded.boxes[0] == pytest.approx(seen.boxes[0] + [56, 0, 56, 0], abs=3)  # 200 px/s for 0.28 s
+    assert (lost.boxes == seen.boxes).all()
+    assert (lost.covariance == seen.covariance).all()
+    assert not lost.velocities.any()
+    (back,) = run([found([at(100 + 8 * 18, 50)])], tracker, 19 * DT)
+    assert back.ids.tolist() == [1]
+
+
+def test_what_is_lost_moves_with_the_picture():
+    pan = np.array([[1.0, 0.0, 30.0], [0.0, 1.0, -10.0]])
+    tracker = MultiObjectTracker()
+    seen = run([found([at(100, 50)])] * 5, tracker)[-1]
+    for k in range(9):
+        lost = tracker.step((6 + k) * DT, NOTHING, pan)
+    assert State(lost.states[0]) is State.LOST
+    assert lost.boxes[0] == pytest.approx(seen.boxes[0] + 9 * np.array([30, -10, 30, -10]))
+
+
+def test_tracks_can_be_predicted_as_time_would_have_it():
+    tracker = MultiObjectTracker()
+    tracks = run(FAST, tracker)[-1]
+    ahead = tracker.predicted(tracks, 0.1)
+    assert_same_belief(ahead, tracker.step(10 * DT + 100_000_000, NOTHING))
+    assert ahead.covariance[0] > 1.5 * tracks.covariance[0]
+    grow = [found([at(100, 50, 40 + 4 * k, 80)]) for k in range(6)]
+    growing = run(grow)[-1]
+    assert growing.velocities[0, 2] > 50
+    wide = tracker.predicted(growing, 0.5).boxes[0]
+    assert wide[2] - wide[0] == pytest.approx(growing.boxes[0, 2] - growing.boxes[0, 0])  # size would run away
+
+
 def test_mending_can_be_left_out():
     """What comes back is then taken as it is: like the next box of a slow camera."""
     plain = run([*FAST, *[NOTHING] * 4, SLOW], MultiObjectTracker(Settings(mend_steps=0)))[-1]

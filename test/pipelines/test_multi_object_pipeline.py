@@ -209,6 +209,9 @@ def test_prediction_to_now_is_bounded_and_leaves_the_lost_alone():
         assert moved.valid_at == results[-1].stamp + round(expected * 1e9)
         assert moved.boxes[0].box - walking.box == pytest.approx(walking.velocity[[0, 1, 0, 1]] * expected, abs=0.01)
         assert (moved.boxes[1].box == lost.box).all()
+        assert moved.boxes[1].covariance is lost.covariance is None
+        doubt, before = moved.boxes[0].covariance, walking.covariance
+        assert doubt[0, 0] > 1.5 * before[0, 0] if expected else (doubt == before).all()
     assert walking.velocity[0] == pytest.approx(100, abs=10)  # 4 px in 40 ms
 
 
