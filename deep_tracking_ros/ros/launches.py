@@ -27,7 +27,10 @@ class Argument:
 
 @dataclass(frozen=True)
 class Launch:
-    """A launch file: the node of a pipeline, one that takes its results, and where asked for a player of a bag."""
+    """A launch file: the node of a pipeline, one that takes its results, and where asked for a player of a bag.
+
+    A params file is for both nodes, by their names; ``name`` is that of the first.
+    """
 
     executable: str
     arguments: tuple[Argument, ...]
@@ -90,6 +93,19 @@ _EGO_MOTION = (
         "",
         "topic of the odometry, for ego_motion:=odometry; empty = /odom, or the only odometry in the bag",
         role="topic",
+    ),
+    Argument(
+        "mounting",
+        "",
+        "for ego_motion:=odometry: x y z roll pitch yaw (m, rad) of the sensor in the odometry's child frame; empty = "
+        "as in the params file",
+        role="parameter",
+    ),
+    Argument(
+        "fixed_frame",
+        "",
+        "for ego_motion:=tf: frame with z up that does not move; empty = as in the params file",
+        role="parameter",
     ),
 )
 FOR_ALL = ("autostart", "use_sim_time")

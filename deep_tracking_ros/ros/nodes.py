@@ -146,8 +146,7 @@ def resolve(launch: str, values: Mapping[str, str]) -> list[NodeStart]:
     started = [node]
     if LAUNCHES[launch].follower:
         port = LAUNCHES[launch].port
-        own = {"name": "", "params_file": ""}
-        follower = _node(LAUNCHES[launch].follower, second, topics, value | own)
+        follower = _node(LAUNCHES[launch].follower, second, topics, value | {"name": ""})
         source = (port, f"{node.name}/{port}")
         started.append(replace(follower, remappings=(source, *follower.remappings)))
     if not value["bag"]:

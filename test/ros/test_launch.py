@@ -247,13 +247,22 @@ def test_what_finds_in_sweeps_feeds_what_follows(in_bags):
     assert finder.remappings == (("points", "/velodyne"),)
     assert finder.parameters == {"classes": "car", "use_sim_time": True}
     assert (follower.name, follower.namespace) == ("multi_object_tracker_3d", "front")
-    assert Path(follower.params_files[0]).name == "multi_object_tracker_3d.yaml"
+    assert follower.params_files == ("mine.yaml",)  # one file for both, by their names
     assert follower.remappings == (("detections", "it/detections"), ("odometry", "/wheels/odom"))
     assert follower.parameters == {"ego_motion": "odometry", "use_sim_time": True}
     assert player.parameters["wait_topic"] == "/velodyne"
     finder, follower = nodes.resolve("lidar_tracker", {})
     assert finder.remappings == (("points", "/points"),)
     assert follower.remappings == (("detections", "lidar_proposals/detections"), ("odometry", "/odom"))
+    assert [Path(n.params_files[0]).stem for n in (finder, follower)] == ["lidar_proposals", "multi_object_tracker_3d"]
+
+
+@pytest.mark.parametrize("launch", ["lidar_tracker", "multi_object_tracker_3d"])
+def test_where_the_sensor_is_can_be_told_at_the_launch(launch):
+    where = {"mounting": "0.3 0 1.7 0 0 0", "fixed_frame": "map"}
+    *_, tracker = nodes.resolve(launch, where)
+    assert tracker.parameters == where
+    assert launch == "multi_object_tracker_3d" or nodes.resolve(launch, where)[0].parameters == {}
 
 
 def test_a_detector_of_several_cameras_listens_to_each(in_bags):
