@@ -159,7 +159,7 @@ class MultiObjectTracker:
 
         hidden = tracks.counts[MISSED] > 0
         if np.count_nonzero(hidden):
-            tracks.belief[6:8, hidden] = 0  # the size of what is hidden would run away
+            np.copyto(tracks.belief[6:8], 0, where=hidden)  # the size of what is hidden would run away
         tracks.belief = self._filter.predict(tracks.belief, dt)
         if camera_motion is not None:
             _warp(tracks, camera_motion)
@@ -382,11 +382,11 @@ def _snapshot(tracks: _Rows, now: float, settings: Settings) -> Tracks:
     # each of the four states adds something to the one before
     state = (counts[HITS] >= settings.confirm_after).view(np.int8)
     if np.count_nonzero(counts[MISSED]):
-        state = state + (counts[MISSED] > 0) + (unseen > settings.occluded_time)
-        lost = (STATES.take(state) == State.LOST).nonzero()[0]
-        if len(lost):  # where it is by now nobody can say
-            belief[:, lost] = tracks.last[:, lost]
-            belief[kalman.VELOCITY, lost] = 0
+        lost = unseen > settings.occluded_time
+        state = state + (counts[MISSED] > 0) + lost
+        if np.count_nonzero(lost):  # where it is by now nobody can say
+            np.copyto(belief, tracks.last, where=lost)
+            np.copyto(belief[kalman.VELOCITY], 0, where=lost)
     ids, kinds = counts[:HITS].copy()
     return Tracks(
         ids=ids,
