@@ -20,7 +20,7 @@ def demo(
     video: Path = typer.Option(None, help="Your own clip; without it two sample clips are played."),
     box: str = typer.Option("", help="x,y,w,h: what to follow, drawn on the first image of your clip (px)."),
     out: Path = typer.Option(Path("out"), help="Folder for demo.mcap, demo.mp4 and demo.log."),
-    model: str = typer.Option("siamfc", help="Name or folder of the model."),
+    model: str = typer.Option("rpt", help="Name or folder of the model."),
     backend: str = typer.Option("auto", help="auto, torch, onnxruntime or tensorrt."),
     longest: float = typer.Option(30.0, help="Play at most this many seconds of your clip.", min=1.0),
     many: bool = typer.Option(

@@ -17,7 +17,7 @@ app = typer.Typer(add_completion=False)
 def doctor(
     topic: str = typer.Option("", help="The camera's images, raw or compressed; without it what the node listens to."),
     node: str = typer.Option("", help="The node; without it every node of this package that is there."),
-    model: str = typer.Option("siamfc", help="Model to try the backends with."),
+    model: str = typer.Option("rpt", help="Model to try the backends with."),
     seconds: float = typer.Option(3.0, help="How long to listen.", min=0.1, max=60.0),
     install_only: bool = typer.Option(False, "--install-only", help="Look at the installation, not at a live graph."),
     json_: bool = typer.Option(False, "--json", help="Print JSON."),

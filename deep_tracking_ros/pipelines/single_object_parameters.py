@@ -13,7 +13,7 @@ from deep_tracking_ros.pipelines.states import CONFIRM, DOUBT
 class SingleObjectParameters:
     """Parameters of `SingleObjectPipeline`, which node, YAML, ``--help`` and the docs take from here."""
 
-    model: str = parameter("siamfc", "Name of a model (deep-tracking models list), or the path of a model's folder.")
+    model: str = parameter("rpt", "Name of a model (deep-tracking models list), or the path of a model's folder.")
     backend: str = parameter(
         "auto",
         "What runs the network; auto takes the first of tensorrt, onnxruntime and torch that works here.",

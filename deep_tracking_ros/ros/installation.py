@@ -25,7 +25,7 @@ class Finding:
         return bool(self.advice)
 
 
-def installation(model: str = "siamfc") -> Iterator[Finding]:
+def installation(model: str = "rpt") -> Iterator[Finding]:
     """Versions, backends that give the right numbers on the model's golden input, engine cache, display."""
     yield Finding("system", f"Python {platform.python_version()}, {platform.platform()}, {os.cpu_count()} cores")
     names = (

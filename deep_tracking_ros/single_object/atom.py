@@ -29,15 +29,16 @@ from deep_tracking_ros.single_object.parts.refinement import (
 )
 from deep_tracking_ros.single_object.parts.siamese_tracker import (
     CHANNELS,
-    MANY,
     STRIDE,
     SiameseParameters,
     SiameseTarget,
     TemplateTracker,
     backbone_network,
     batched,
+    by_side,
     keep,
     run,
+    settle,
     siamese_networks,
 )
 from deep_tracking_ros.single_object.tracker import Estimate, Target
@@ -132,10 +133,7 @@ class AtomTracker(TemplateTracker):
             quick_classifier(s.update_every),
             PeakSettings(not_found=s.not_found),
         )
-        self.away = {
-            side: np.float32(s.window) * farness(side // STRIDE + 1)
-            for side in {self.parameters.search, self.parameters.near} - {0}
-        }
+        self.away = {side: np.float32(s.window) * farness(side // STRIDE + 1) for side in self.parameters.sides}
 
     def learn(self, image: NDArray[np.uint8], boxes: FloatArray) -> list[Target]:
         states = xyxy_to_cxcywh(boxes)
@@ -147,7 +145,9 @@ class AtomTracker(TemplateTracker):
         if not targets:
             return []
         ours = [cast(AtomTarget, target) for target in targets]
-        side = self.parameters.side(len(ours), MANY)
+        return by_side(ours, self.parameters, lambda some, side: self._track(image, some, side))
+
+    def _track(self, image: NDArray[np.uint8], ours: Sequence[AtomTarget], side: int) -> list[Estimate]:
         last = xyxy_to_cxcywh(np.stack([target.box for target in ours]))
         centres, sides = self.search_windows(last, side)
         maps = self.search(ours, crop(image, centres, sides, side))
@@ -172,9 +172,7 @@ class AtomTracker(TemplateTracker):
         trusted = np.where(np.isfinite(raw), self.calibration(raw), np.float32(np.nan))
         image_boxes = crop_to_image(cxcywh_to_xyxy(states), centres, sides, side)
         kept, sure = keep(image, ours, image_boxes, np.asarray(trusted, np.float32))
-        for target, box in zip(ours, kept, strict=True):
-            target.box = box
-        return [Estimate(box, float(score)) for box, score in zip(kept, sure, strict=True)]
+        return settle(ours, kept, sure)
 
     def climb(self, boxes: FloatArray, maps: dict[str, FloatArray]) -> tuple[FloatArray, FloatArray]:
         """Boxes (N, 4) xyxy crop px after the climb, and their predicted IoU (N,); section 3.3."""

@@ -13,7 +13,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from deep_tracking_ros.single_object.parts.siamese_tracker import SiameseTarget, keep
+from deep_tracking_ros.single_object.parts.siamese_tracker import MANY, SiameseTarget, keep
 from deep_tracking_ros.single_object.siammask import SiamMaskTracker
 from deep_tracking_ros.single_object.tracker import Estimate, SingleObjectTracker, Target
 
@@ -47,7 +47,10 @@ class RefinedTracker(SingleObjectTracker):
         found = [target.found.at(target.box) for target in ours]
         estimates = self.first.track(image, found)
         boxes = np.stack([estimate.box for estimate in estimates])
-        outlined, masks = self.second.segment(image, [target.outlined for target in ours], boxes)
+        # where the boxes are known is where the masks are: of many, near crops will do
+        many = len(ours) >= MANY and self.second.parameters.near
+        side = self.second.parameters.near if many else self.second.parameters.search
+        outlined, masks = self.second.segment(image, [target.outlined for target in ours], boxes, side)
         moved = boxes + np.float32(self.second.settings.box_from_mask) * (outlined - boxes)
         scores = np.array([estimate.score for estimate in estimates], np.float32)
         final, _ = keep(image, found, moved, scores)

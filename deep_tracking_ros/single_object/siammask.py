@@ -23,7 +23,6 @@ from deep_tracking_ros.models.store import Model
 from deep_tracking_ros.parameters import parameter
 from deep_tracking_ros.single_object.parts.box_selection import SelectionSettings
 from deep_tracking_ros.single_object.parts.siamese_tracker import (
-    MANY,
     STRIDE,
     Chosen,
     Offers,
@@ -90,7 +89,7 @@ class SiamMaskTracker(SiameseTracker):
         outputs: Mapping[str, FloatArray],
     ) -> list[Estimate]:
         if self._zoom(chosen.side) > 1:
-            boxes, masks = self.segment(image, targets, chosen.boxes)
+            boxes, masks = self.segment(image, targets, chosen.boxes, chosen.side)
         else:
             boxes, masks = self._masks(image, chosen.boxes, outputs["mask"], chosen.centres, chosen.sides, chosen.side)
         share = np.float32(self.settings.box_from_mask)
@@ -100,7 +99,7 @@ class SiamMaskTracker(SiameseTracker):
         return [replace(estimate, mask=mask) for estimate, mask in zip(estimates, masks, strict=True)]
 
     def segment(
-        self, image: NDArray[np.uint8], targets: Sequence[SiameseTarget], boxes: FloatArray
+        self, image: NDArray[np.uint8], targets: Sequence[SiameseTarget], boxes: FloatArray, side: int
     ) -> tuple[FloatArray, list[Mask | None]]:
         """Masks of targets whose boxes in this image are known, in one batch; nothing of the targets changes.
 
@@ -108,12 +107,12 @@ class SiamMaskTracker(SiameseTracker):
             image: (H, W, 3) uint8 BGR.
             targets: what `start` returned.
             boxes: (N, 4) xyxy px, from any tracker.
+            side: of the crops, px.
 
         Returns:
             The masks' boxes (N, 4), those given where a mask does not agree, and the masks, None there.
         """
         around, _ = keep(image, targets, boxes, np.zeros(len(boxes), np.float32))
-        side = self.parameters.side(len(targets), MANY)
         centres, sides = self.search_windows(xyxy_to_cxcywh(around), side, self._zoom(side))
         found = self.search(targets, crop(image, centres, sides, side))
         return self._masks(image, around, found["mask"], centres, sides, side)

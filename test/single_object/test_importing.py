@@ -1,3 +1,5 @@
+import shutil
+
 import cv2
 import numpy as np
 import onnx
@@ -8,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from small_siamese import save_pair
 from typer.testing import CliRunner
 
-from deep_tracking_ros.errors import ModelError
+from deep_tracking_ros.errors import DataError, ModelError
 from deep_tracking_ros.geometry.boxes import iou
 from deep_tracking_ros.models.store import find_model
 from deep_tracking_ros.single_object.golden import check_golden
@@ -273,6 +275,15 @@ def test_calibrate_from_the_command_line(pair, tmp_path):
     command = ["calibrate", str(model.folder), "--video", str(tmp_path / "video")]
     unknown = CliRunner().invoke(app, [*command, "--clips", "clip0,clip9"])
     assert "clip9" in str(unknown.exception)
+    before = (model.folder / "card.yaml").read_bytes()
+    short = tmp_path / "short" / "clip"
+    shutil.copytree(tmp_path / "video" / "clip0", short)
+    for image in sorted((short / "img").iterdir())[2:]:
+        image.unlink()
+    (short / "boxes.txt").write_text("60,50,32,32\n63,52,32,32\n")
+    too_short = CliRunner().invoke(app, ["calibrate", str(model.folder), "--video", str(tmp_path / "short")])
+    assert isinstance(too_short.exception, DataError)
+    assert (model.folder / "card.yaml").read_bytes() == before
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 0, done.output
     card = find_model(str(model.folder)).card

@@ -248,7 +248,9 @@ def test_masks_lie_on_the_object(small_model, zoom, x, y, a, b):
     box = bounds(truth)
     targets = tracker.start(image, box[None])
     before = targets[0].box.copy()
-    boxes, (mask,) = tracker.segment(image, targets, box[None] + 1)  # a box that is a little off
+    boxes, (mask,) = tracker.segment(
+        image, targets, box[None] + 1, tracker.parameters.search
+    )  # a box that is a little off
     seen = on_image(mask)
     # a pixel of the mask is 4 px of the crop, which shows as many px of the image at zoom 1 and 64 px of template
     blur = 4 * np.sqrt((2 * a + a + b) * (2 * b + a + b)) / 64 / zoom
@@ -267,12 +269,12 @@ def test_masks_are_those_of_the_object_in_the_box(small_model):
     both, box = image[..., 0] > 0, bounds(image[..., 0] > 0)
     ellipse(228, 120, 12, 30, image)
     targets = tracker.start(image, box[None])
-    _, (mask,) = tracker.segment(image, targets, box[None])
+    _, (mask,) = tracker.segment(image, targets, box[None], tracker.parameters.search)
     seen = on_image(mask)
     assert (seen & both).sum() / (seen | both).sum() > 0.9
     assert not seen[:, 205:].any()
     elsewhere = box + np.array([0, 40, 0, 40], np.float32)
-    boxes, masks = tracker.segment(image, targets, elsewhere[None])
+    boxes, masks = tracker.segment(image, targets, elsewhere[None], tracker.parameters.search)
     assert masks == [None]
     np.testing.assert_allclose(boxes[0], elsewhere, atol=1e-4)
 

@@ -94,3 +94,39 @@ def test_real_sequences_are_followed_as_well_as_they_were(reference, name):
     tracker = sot.competitor(make_tracker(name, "onnxruntime", threads=1))
     runs = [sot.run(tracker, sequence) for sequence in find_sequences(reference("data/sot"), REAL)]
     assert sot.summarise(runs).auc > AUC[name] - 0.02
+
+
+WITH_NEAR = [model.card.name for model in list_models("single_object") if model.card.parameters.get("near")]
+
+
+@pytest.mark.parametrize("name", WITH_NEAR)
+def test_of_many_targets_those_that_stay_are_sought_near_and_others_far(drawn, name, monkeypatch):
+    """Near crops are for targets that are where they were; a copy that looks elsewhere sees as far as one alone."""
+    images, truth = drawn
+    tracker = make_tracker(name, "onnxruntime", threads=1)
+    sides = []
+    search = tracker.search
+    monkeypatch.setattr(tracker, "search", lambda t, c: (sides.append((c.shape[1], len(t))), search(t, c))[1])
+    far, near = tracker.parameters.sides
+
+    def tracked(targets):
+        sides.clear()
+        estimates = tracker.track(images[0], targets)
+        return estimates, dict(sides)
+
+    targets = tracker.start(images[0], truth[[0, 0, 0, 0, 0]])
+    size = np.sqrt(np.prod(truth[0, 2:] - truth[0, :2]))
+    _, used = tracked(targets)
+    assert used == {far: 5}  # whether they move is not known yet
+    box = targets[0].box.copy()
+    apart = box + np.array([0.6, 0, 0.6, 0], np.float32) * size
+    copies = [*targets[:4], targets[4].at(apart)]
+    estimates, used = tracked(copies)
+    assert used == {far: 1, near: 4}
+    alone = tracker.track(images[0], [targets[4].at(apart)])[0]
+    np.testing.assert_allclose(estimates[4].box, alone.box, atol=1e-2)
+    assert iou(estimates[4].box, truth[0]) > 0.5  # beyond what a near crop shows whole
+    _, used = tracked(copies)
+    assert used == {far: 1, near: 4}  # it has moved much
+    _, used = tracked(copies[:3])
+    assert used == {far: 3}  # few

@@ -18,6 +18,8 @@ HEADS = {name: head for name, head in TRAINABLE.items() if head.module == name}
 TEMPLATE, SEARCH = 64, 128
 SMALL = {"goturn": {"search": TEMPLATE}, "transt": {"layers": 1, "heads": 2}}
 """What differs from 16 channels and crops of 128 px."""
+GRID = {"rpt": {**HEADS["rpt"].grid, "online": (0.4,)}}
+"""Where another default than the first one is tried: what an online classifier adds is off by default."""
 LOUD = ("classify.weight", "classify.4.weight", "quality.weight", "paint.weight")
 
 
@@ -39,4 +41,4 @@ def make(name, folder):
     weights = {f"head.{k}": v for k, v in head.state_dict().items()}
     weights |= {f"backbone.{k}": v for k, v in backbone.state_dict().items()}
     card = ModelCard(name, "single_object", name, parameters, licence="Apache-2.0")
-    return finish(card, weights, folder / name, ClipSet(), HEADS[name].grid, lambda text: None)
+    return finish(card, weights, folder / name, ClipSet(), GRID.get(name, HEADS[name].grid), lambda text: None)

@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from deep_tracking_ros.errors import ModelError
+from deep_tracking_ros.errors import DataError, ModelError
 from deep_tracking_ros.types import FloatArray
+
+GAP = 1.1e-3
+"""Knots are further apart than this, so that they stay apart in a card, which has three decimals."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,12 +48,16 @@ class Calibration:
 
         Knots lie at equal shares of successes and failures alike, so that each is carried by many samples and the rarer
         kind is not left to one knot; the curve's ends keep away from 0 and 1 by half a sample of their share.
+
+        Raises `DataError` where that gives less than two knots: of few samples, or of one confidence.
         """
         from scipy.optimize import isotonic_regression
 
         x, y = np.asarray(raw, np.float64).ravel(), np.asarray(success, np.float64).ravel()
         order = np.argsort(x, kind="stable")
         x, y = x[order], y[order]
+        if len(x) < 4:
+            raise DataError(f"a curve needs 4 frames at least, there are {len(x)}; give longer clips, or more")
         weight = np.where(y > 0, 1 / max(y.sum(), 1), 1 / max((1 - y).sum(), 1))
         share = (np.cumsum(weight) - weight / 2) / weight.sum()
         number = (share * min(knots, len(x) // 2)).astype(int)
@@ -59,7 +66,12 @@ class Calibration:
         # Laplace's rule in each group keeps the ends off 0 and 1
         shares = np.array([(y[group].sum() + 0.5) / (len(group) + 1) for group in groups])
         fitted = isotonic_regression(shares, weights=np.array([len(group) for group in groups], np.float64)).x
-        keep = np.concatenate([[True], np.diff(centres) > 1e-4])
+        keep = np.concatenate([[True], np.diff(centres) > GAP])
+        if keep.sum() < 2:
+            raise DataError(
+                f"the confidence is {x[0]:g} to {x[-1]:g} in all {len(x)} frames, there is no curve through one point: "
+                "give clips in which following is hard at times"
+            )
         return cls(centres[keep].astype(np.float32), fitted[keep].astype(np.float32))
 
 

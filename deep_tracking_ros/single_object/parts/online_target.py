@@ -42,23 +42,26 @@ def views(late: FloatArray) -> tuple[FloatArray, FloatArray]:
     """
     rows, columns = late.shape[2:]
     middle = np.array([(columns - 1) / 2, (rows - 1) / 2], np.float32)
+    most = int(np.abs(SHIFTS).max())
+    pad = (most, most)
     made, places = [], []
     for picture in (late, late[..., ::-1]):
+        # the outermost cells are repeated: zeros would change the features' mean square
+        wide = np.pad(picture, ((0, 0), (0, 0), pad, pad), mode="edge")
         for x, y in SHIFTS:
-            moved = np.zeros_like(late)
-            moved[..., max(y, 0) : rows + min(y, 0), max(x, 0) : columns + min(x, 0)] = picture[
-                ..., max(-y, 0) : rows - max(y, 0), max(-x, 0) : columns - max(x, 0)
-            ]
-            made.append(moved)
+            made.append(wide[..., most - y : most - y + rows, most - x : most - x + columns])
             places.append(middle + np.array([x, y], np.float32))
     return np.stack(made, 1), np.stack(places)
 
 
 def quick_classifier(update_every: int) -> ClassifierSettings:
-    """A classifier that starts in about the time of an image, not in that of ten as with the paper's steps."""
+    """A classifier that starts in about the time of an image, not in that of ten as with the paper's steps.
+
+    On held-out clips ATOM's AUC was 0.688 with one Newton step of 6, 0.690 with 2 of 5, 0.676 with 3 of 6.
+    """
     from deep_tracking_ros.single_object.parts.online_classifier import ClassifierSettings
 
-    return ClassifierSettings(update_every=update_every, start_newton_steps=3, start_conjugate_steps=6)
+    return ClassifierSettings(update_every=update_every, start_newton_steps=1, start_conjugate_steps=6)
 
 
 class OnlineTargets:

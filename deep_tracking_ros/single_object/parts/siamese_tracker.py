@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -32,7 +32,9 @@ STRIDE = 16
 CHANNELS = 112
 """Of the backbone's late features."""
 MANY = 4
-"""Targets from which on the near search crops are used, where a model has some."""
+"""Targets from which on near search crops are used for those that are steady, where a model has some."""
+STEADY = 0.25
+"""Most that a steady target moves from one image to the next, in sizes sqrt(w h) of it."""
 CONTEXT = 0.5
 """Share of width plus height shown around the target in the template crop."""
 
@@ -45,7 +47,7 @@ class SiameseParameters:
     template: int = parameter(REQUIRED, "Side of the template crop.", unit="px", minimum=2 * STRIDE, maximum=1024)
     search: int = parameter(REQUIRED, "Side of the search crop.", unit="px", minimum=2 * STRIDE, maximum=2048)
     near: int = parameter(
-        0, "Side of the search crop while many targets are followed; 0 = the same.", unit="px", minimum=0, maximum=2048
+        0, "Side of the search crops of steady targets among many; 0 = the same.", unit="px", minimum=0, maximum=2048
     )
 
     def __post_init__(self) -> None:
@@ -65,9 +67,10 @@ class SiameseParameters:
         """Rows and columns of the maps."""
         return self.search // STRIDE
 
-    def side(self, targets: int, many: int) -> int:
-        """Side of the search crops of so many targets, px; from ``many`` on they are the near ones."""
-        return self.near if self.near and targets >= many else self.search
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """Sides of the search crops that there are, px."""
+        return (self.search, self.near) if self.near else (self.search,)
 
 
 @dataclass(frozen=True)
@@ -174,6 +177,25 @@ class SiameseTarget(Target):
 
     size: FloatArray  # (2,) width and height of the target in its template crop, px
     features: Mapping[str, FloatArray]  # without the batch axis
+    steady: FloatArray | None = field(default=None, kw_only=True)
+    """(4,) xyxy px, its box when it was last found; None where that was unsure, or far from where it was before."""
+
+    def is_steady(self) -> bool:
+        """Whether it may be expected about where its box is: a copy that looks elsewhere may not."""
+        if self.steady is None:
+            return False
+        (x, y, w, h), then = xyxy_to_cxcywh(self.box), xyxy_to_cxcywh(self.steady)
+        return bool(max(abs(x - then[0]), abs(y - then[1])) <= STEADY * np.sqrt(w * h))
+
+    def move(self, box: FloatArray, sure: bool) -> None:
+        """Take on a box (4,) xyxy px that was found in an image; ``sure`` of one that is likely right."""
+        (x, y, _, _), (now_x, now_y, w, h) = xyxy_to_cxcywh(self.box), xyxy_to_cxcywh(box)
+        little = max(abs(x - now_x), abs(y - now_y)) <= STEADY * np.sqrt(w * h)
+        self.box = box.copy()  # the caller's may be written into
+        self.steady = self.box if sure and little else None
+
+
+AnySiamese = TypeVar("AnySiamese", bound=SiameseTarget)
 
 
 @dataclass(frozen=True, eq=False)
@@ -263,8 +285,7 @@ class SiameseTracker(TemplateTracker):
     def __init__(self, model: Model, make: Callable[[Network], Engine]) -> None:
         super().__init__(model, make)
         self.windows = {
-            side: cosine_window(side // STRIDE + 2)[1:-1, 1:-1].reshape(1, -1)
-            for side in {self.parameters.search, self.parameters.near} - {0}
+            side: cosine_window(side // STRIDE + 2)[1:-1, 1:-1].reshape(1, -1) for side in self.parameters.sides
         }
 
     @abstractmethod
@@ -275,11 +296,14 @@ class SiameseTracker(TemplateTracker):
         if not targets:
             return []
         ours = [cast(SiameseTarget, target) for target in targets]
-        last = xyxy_to_cxcywh(np.stack([target.box for target in ours]))
-        side = self.parameters.side(len(ours), MANY)
+        return by_side(ours, self.parameters, lambda some, side: self._track(image, some, side))
+
+    def _track(self, image: NDArray[np.uint8], targets: Sequence[SiameseTarget], side: int) -> list[Estimate]:
+        last = xyxy_to_cxcywh(np.stack([target.box for target in targets]))
         centres, sides = self.search_windows(last, side)
-        outputs = self.search(ours, crop(image, centres, sides, side))
-        return self.take(image, ours, self.choose(self.offers(outputs, ours), last, centres, sides, side), outputs)
+        outputs = self.search(targets, crop(image, centres, sides, side))
+        chosen = self.choose(self.offers(outputs, targets), last, centres, sides, side)
+        return self.take(image, targets, chosen, outputs)
 
     def choose(self, offers: Offers, last: FloatArray, centres: FloatArray, sides: FloatArray, side: int) -> Chosen:
         """One offer per target: place by score and cosine window, size slowly; ``last`` is (N, 4) cxcywh image px."""
@@ -302,9 +326,37 @@ class SiameseTracker(TemplateTracker):
     ) -> list[Estimate]:
         """Move targets to the chosen boxes; ``outputs`` are the search network's, for what is more than a box."""
         boxes, scores = keep(image, targets, chosen.boxes, chosen.scores)
-        for target, box in zip(targets, boxes, strict=True):
-            target.box = box
-        return [Estimate(box, float(score)) for box, score in zip(boxes, scores, strict=True)]
+        return settle(targets, boxes, scores)
+
+
+def by_side(
+    targets: Sequence[AnySiamese],
+    parameters: SiameseParameters,
+    track: Callable[[Sequence[AnySiamese], int], list[Estimate]],
+) -> list[Estimate]:
+    """Track targets in search crops of the usual side; of many, those that are steady in near ones, which cost less.
+
+    Args:
+        targets: all of an image.
+        parameters: what sides there are.
+        track: estimates of targets in search crops of a side, px.
+    """
+    steady = [target.is_steady() for target in targets] if parameters.near and len(targets) >= MANY else []
+    if not any(steady):
+        return track(targets, parameters.search)
+    estimates: dict[int, Estimate] = {}
+    for side, near in ((parameters.near, True), (parameters.search, False)):
+        part = [i for i, one in enumerate(steady) if one is near]
+        if part:
+            estimates |= zip(part, track([targets[i] for i in part], side), strict=True)
+    return [estimates[i] for i in range(len(targets))]
+
+
+def settle(targets: Sequence[SiameseTarget], boxes: FloatArray, scores: FloatArray) -> list[Estimate]:
+    """Move targets to their boxes (N, 4) xyxy px with scores (N,), from `keep`, and say so."""
+    for target, box, score in zip(targets, boxes, scores, strict=True):
+        target.move(box, bool(score >= 0.5))
+    return [Estimate(box, float(score)) for box, score in zip(boxes, scores, strict=True)]
 
 
 def context_window(states: FloatArray, ratio: float) -> tuple[FloatArray, FloatArray]:

@@ -32,7 +32,7 @@ class Head:
     parameters: Mapping[str, Any]
     description: str
     search: int = 256  # px, side of the crop that the tracker sees
-    near: int = 144  # px, the same while it follows many; 0 = it has no such crops
+    near: int = 144  # px, the same of steady targets among many; 0 = it has no such crops
     sees: str = "search"
     grid: Mapping[str, tuple[float, ...]] = field(default_factory=lambda: dict(_SELECTION))  # see `finish.choose`
 
@@ -68,11 +68,11 @@ HEADS: dict[str, Head] = {
     ),
     "rpt": Head(
         "rpt", {"channels": 96}, "RPT: the target is a set of points, read by deformable convolution.",
-        grid={**_SELECTION, "online": (0.4,)},
+        224, 128, grid={**_SELECTION, "online": (0.0, 0.4)},
     ),
     "rpt_regular": Head(
         "rpt", {"channels": 96, "deformable": False}, "RPT read by regular convolution, to compare with.",
-        grid={**_SELECTION, "online": (0.4,)},
+        224, 128,
     ),
     "transt": Head(
         "transt", {"channels": 96, "layers": 2, "heads": 4}, "TransT: attention in the place of correlation."
