@@ -23,7 +23,7 @@ from deep_tracking_ros.ros.compat import SubscriptionEventCallbacks
 from deep_tracking_ros.ros.interfaces import message_class
 from deep_tracking_ros.ros.mailbox import Item
 from deep_tracking_ros.ros.messages import CONVERTERS, Converter
-from deep_tracking_ros.ros.qos import PROFILES, describe_incompatibility, image_qos
+from deep_tracking_ros.ros.qos import PROFILES, describe_incompatibility, image_qos, lowered
 from deep_tracking_ros.types import Cloud, Frame
 
 if TYPE_CHECKING:
@@ -93,13 +93,15 @@ class Intake:
             self._logger.warning("; ".join(silence), throttle_duration_sec=30.0)
         return [*self._refused.values(), *silence]
 
-    def _subscribe(self, port: str, kind: type) -> None:
+    def _subscribe(self, port: str, kind: type, best_effort: bool = False) -> None:
         converter = self._converters[kind]
+        quality = PROFILES[converter.quality]
         self._subscriptions[port] = self._node.create_subscription(
             message_class(converter.type),
             converter.topic or port,
             self._taking(port, converter.read),
-            PROFILES[converter.quality],
+            lowered(quality) if best_effort else quality,
+            event_callbacks=self._events(port, lambda: self._subscribe(port, kind, best_effort=True)),
         )
         if converter.quality == "latched":
             self._heard[port] = inf  # said once and for all: silence means nothing
@@ -116,24 +118,28 @@ class Intake:
             read = lambda data: images.frame(parse_compressed_image(data))  # noqa: E731
         else:
             type_, read = IMAGE, lambda data: images.frame(parse_image(data))
-
-        def on_incompatible(event: Any) -> None:
-            self._on_incompatible(port, kind, QoSPolicyKind(event.last_policy_kind))
-
-        def on_lost(event: Any) -> None:
-            self._measurements.count("lost_in_transport", event.total_count_change)
-
+        auto = self._parameters.image_reliability == "auto"
         self._subscriptions[port] = self._node.create_subscription(
             message_class(type_),
             topic,
             self._taking(port, read),
             image_qos(reliability, self._parameters.image_depth),
-            event_callbacks=SubscriptionEventCallbacks(
-                incompatible_qos=on_incompatible,
-                message_lost=on_lost,
+            event_callbacks=self._events(
+                port, (lambda: self._subscribe_sensor(port, kind, "best_effort")) if auto else None
             ),
             raw=True,
         )
+
+    def _events(self, port: str, ask_for_less: Callable[[], None] | None) -> SubscriptionEventCallbacks:
+        """What is done where a publisher offers less than a subscription asks for, and where messages were lost."""
+
+        def on_incompatible(event: Any) -> None:
+            self._on_incompatible(port, QoSPolicyKind(event.last_policy_kind), ask_for_less)
+
+        def on_lost(event: Any) -> None:
+            self._measurements.count("lost_in_transport", event.total_count_change)
+
+        return SubscriptionEventCallbacks(incompatible_qos=on_incompatible, message_lost=on_lost)
 
     def _taking(self, port: str, read: Callable[[Any], Any]) -> Callable[..., None]:
         """The callback of a subscription, for a message and (not in Humble) what the middleware says about it."""
@@ -150,14 +156,14 @@ class Intake:
 
         return callback
 
-    def _on_incompatible(self, port: str, kind: type, policy: QoSPolicyKind) -> None:
+    def _on_incompatible(self, port: str, policy: QoSPolicyKind, ask_for_less: Callable[[], None] | None) -> None:
         if port not in self._subscriptions:
             return
         topic = self._subscriptions[port].topic_name
-        if self._parameters.image_reliability == "auto" and policy is QoSPolicyKind.RELIABILITY:
+        if ask_for_less is not None and policy is QoSPolicyKind.RELIABILITY:
             self._logger.info(f"a publisher of {topic} is best effort: the subscription is best effort from now on")
             self._node.destroy_subscription(self._subscriptions[port])
-            self._subscribe_sensor(port, kind, "best_effort")
+            ask_for_less()
             return
         self._refused[port] = describe_incompatibility(topic, policy, self._parameters.image_reliability)
         self._logger.warning(self._refused[port])

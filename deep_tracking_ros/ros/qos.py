@@ -5,7 +5,7 @@ from __future__ import annotations
 from rclpy.qos import DurabilityPolicy, QoSPolicyKind, QoSProfile, ReliabilityPolicy
 
 RESULTS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.VOLATILE)
-"""Of what a pipeline publishes and of inputs other than images and clouds: every message counts."""
+"""Of what a pipeline publishes, and asked for of inputs other than images and clouds: every message counts."""
 
 SENSOR = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT, durability=DurabilityPolicy.VOLATILE)
 """Of inputs such as odometry, whose gaps are bridged: it fits publishers of either reliability."""
@@ -35,11 +35,16 @@ def image_qos(reliability: str, depth: int) -> QoSProfile:
     return QoSProfile(depth=depth, reliability=RELIABILITIES[reliability], durability=DurabilityPolicy.VOLATILE)
 
 
+def lowered(profile: QoSProfile) -> QoSProfile:
+    """The same for publishers that are best effort, such as many detectors: what they lose is lost."""
+    return QoSProfile(depth=profile.depth, reliability=ReliabilityPolicy.BEST_EFFORT, durability=profile.durability)
+
+
 def describe_incompatibility(topic: str, policy: QoSPolicyKind, reliability: str) -> str:
     """What an incompatible publisher means for a user, and which parameter to change.
 
     Args:
-        topic: name of the topic of images.
+        topic: name of the topic.
         policy: the policy that does not fit, as the middleware's event names it.
         reliability: the value of the parameter ``image_reliability``.
     """
@@ -47,4 +52,6 @@ def describe_incompatibility(topic: str, policy: QoSPolicyKind, reliability: str
     text = f"a publisher of {topic} offers a {name} that does not fit: nothing is received from it"
     if policy is QoSPolicyKind.RELIABILITY:
         return f"{text}. It is best effort, and image_reliability is {reliability}: set image_reliability:=best_effort"
+    if policy is QoSPolicyKind.DURABILITY:  # asked for of what is said once and for all, and of nothing else
+        return f"{text}. Let it be transient local, as tf2's static broadcaster is"
     return f"{text}. Let it offer the middleware's default {name}"

@@ -37,8 +37,9 @@ def test_detections_survive_the_way_through_a_message():
 
 
 @pytest.mark.ros
-def test_node_gives_ids_to_detections(tmp_path):
-    from rclpy.qos import QoSProfile
+@pytest.mark.parametrize("reliability", ["RELIABLE", "BEST_EFFORT"])
+def test_node_gives_ids_to_detections(tmp_path, reliability):
+    from rclpy.qos import QoSProfile, ReliabilityPolicy
 
     from deep_tracking_ros.ros.client import spin_until, temporary_node
     from deep_tracking_ros.ros.interfaces import message_class
@@ -52,7 +53,8 @@ def test_node_gives_ids_to_detections(tmp_path):
             arrays = message_class("deep_tracking_ros/msg/Detection2DArray")
             boxes = message_class("deep_tracking_ros/msg/TrackedBoxArray")
             received = []
-            publisher = node.create_publisher(arrays, "/many/detections", QoSProfile(depth=20))
+            quality = QoSProfile(depth=20, reliability=ReliabilityPolicy[reliability])
+            publisher = node.create_publisher(arrays, "/many/detections", quality)
             topic = "/many/multi_object_tracker/boxes"
             node.create_subscription(boxes, topic, received.append, QoSProfile(depth=20))
             assert spin_until(
