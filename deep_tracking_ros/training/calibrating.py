@@ -8,6 +8,7 @@ from typing import Any
 
 from deep_tracking_ros.models.card import ModelCard
 from deep_tracking_ros.models.store import Model
+from deep_tracking_ros.single_object.parts.calibration import Calibration
 from deep_tracking_ros.single_object.registry import make_tracker
 from deep_tracking_ros.training.clips import ClipSet
 from deep_tracking_ros.training.validation import calibrate, passes
@@ -28,6 +29,7 @@ def calibrated(model: Model, clips: ClipSet, backend: str = "auto", threads: int
     Raises:
         ModelError: the networks do not fit the architecture.
         EngineError: the backend cannot run here.
+        DataError: the clips are too few for a curve.
     """
     # a straight line in the place of the curve: scores become confidences again without loss
     line = {"raw": [-WIDEST, WIDEST], "probability": [0.0, 1.0]}
@@ -45,7 +47,7 @@ def calibrated(model: Model, clips: ClipSet, backend: str = "auto", threads: int
         "false_alarm_rate": round(trust.false_alarms, 4),
         "missed_rate": round(trust.missed, 4),
     }
-    return dataclasses.replace(
+    card = dataclasses.replace(
         model.card,
         calibration={
             "raw": [round(float(value), 3) for value in trust.curve.raw],
@@ -54,3 +56,5 @@ def calibrated(model: Model, clips: ClipSet, backend: str = "auto", threads: int
         thresholds={"tracked": round(trust.tracked, 3), "lost": round(trust.lost, 3)},
         results={**model.card.results, "calibration": measured},
     )
+    Calibration.from_card(card.calibration)  # a card that no tracker can be made from must not replace another
+    return card

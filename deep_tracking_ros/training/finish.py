@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from deep_tracking_ros.errors import DataError
 from deep_tracking_ros.models.card import ModelCard
 from deep_tracking_ros.models.store import Model
 from deep_tracking_ros.single_object.golden import golden_arrays
@@ -53,8 +54,8 @@ def finish(
         card: name, architecture, parameters, origin and training; the rest is filled in here.
         weights: of the network.
         folder: where the model goes; files of an earlier model there are replaced.
-        clips: held out of the training; settings are chosen and the score is calibrated on them. Without clips the
-            settings stay at their defaults and the score is not calibrated, which the card says.
+        clips: held out of the training; settings are chosen and the score is calibrated on them. Without clips, or
+            with too short ones, settings stay at their defaults or the score is not calibrated, which the card says.
         grid: values to choose from for each key of the card's ``tracking``; the first one is the default.
         log: told what was found.
     """
@@ -74,9 +75,14 @@ def finish(
         by_clip = {name: round(value, 3) for name, value in result.by_clip().items()}
         results = {"validation": {"auc": round(result.auc(), 4), "auc_by_clip": by_clip}}
         model = write_card(dataclasses.replace(model.card, tracking=tracking, results=results), folder)
-        model = write_card(calibrated(model, clips), folder)
-        error = model.card.results["calibration"]["calibration_error"]
-        log(f"AUC {result.auc():.3f} on {len(clips.clips)} held-out clips; calibration error {error:.3f}")
+        log(f"AUC {result.auc():.3f} on {len(clips.clips)} held-out clips")
+        try:
+            model = write_card(calibrated(model, clips), folder)
+            log(f"calibration error {model.card.results['calibration']['calibration_error']:.3f}")
+        except DataError as error:  # the training must not be lost for that
+            results["calibration"] = f"none: {error}"
+            model = write_card(dataclasses.replace(model.card, results=results), folder)
+            log(f"the score is not calibrated: {error}")
     np.savez_compressed(folder / "golden.npz", **golden_arrays(model))  # type: ignore[arg-type]
     return model
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from deep_tracking_ros.errors import DataError
 from deep_tracking_ros.geometry.boxes import iou
 from deep_tracking_ros.single_object.parts.calibration import Calibration, calibration_error
 from deep_tracking_ros.single_object.parts.success import success_curve
@@ -17,6 +18,8 @@ from deep_tracking_ros.types import FloatArray
 
 ABSENT = 6
 """Frames without the target at the end of a pass."""
+FEWEST = 50
+"""Frames that a curve is fitted to at least."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +27,7 @@ class Passes:
     """Frames of all passes in a row; the first frame of a pass is not counted."""
 
     names: tuple[str, ...]  # of the clip, one a pass
+    videos: tuple[str, ...]  # of the video that the clip is from, one a pass
     number: NDArray[np.intp]  # (N,) which pass
     overlap: FloatArray  # (N,) IoU with the truth; 0 where the target is not in view
     score: FloatArray  # (N,)
@@ -53,16 +57,16 @@ def passes(
 
     Every pass starts at a true box and ends with the clip or, where ``absent``, with `ABSENT` frames of another video
     for each way, in which the target is not. ``strides`` other than 1 leave frames out, as a slower camera would:
-    targets then move and change more from one frame to the next. At the end of a clip a pass turns round, ``laps`` times: short clips
-    then last as long as a robot's, and what was mistaken for the target has time to be followed.
+    targets then move and change more from one frame to the next. At the end of a clip a pass turns round, ``laps``
+    times: short clips then last as long as a robot's, and what was mistaken for the target has time to be followed.
     """
-    names: list[str] = []
+    followed: list[Clip] = []
     rows: list[tuple[int, float, float, bool]] = []
     for index, clip in enumerate(clips.clips):
         other = next((c for c in (*clips.clips[index + 1 :], *clips.clips[:index]) if c.video != clip.video), None)
         for order in (order for stride in strides for order in _orders(clip, every, stride, laps)):
-            number = len(names)
-            names.append(clip.name)
+            number = len(followed)
+            followed.append(clip)
             view = clips.view(clip, order[0])
             (target,) = tracker.start(view.image, view.box[None])
             for frame in order[1:]:
@@ -76,8 +80,8 @@ def passes(
                     rows.append((number, 0.0, estimate.score, False))
     table = np.array(rows, np.float64).reshape(-1, 4)
     return Passes(
-        tuple(names), table[:, 0].astype(np.intp), table[:, 1].astype(np.float32), table[:, 2].astype(np.float32),
-        table[:, 3] > 0,
+        tuple(clip.name for clip in followed), tuple(clip.video for clip in followed),
+        table[:, 0].astype(np.intp), table[:, 1].astype(np.float32), table[:, 2].astype(np.float32), table[:, 3] > 0,
     )  # fmt: skip
 
 
@@ -96,10 +100,13 @@ def _orders(clip: Clip, every: int, stride: int, laps: int) -> Iterator[list[int
 
 @dataclass(frozen=True, eq=False)
 class Trust:
-    """What the scores of held-out passes say about the score."""
+    """What the scores of held-out passes say about the score.
+
+    Error and shares are those of the scores that each video gets from a curve fitted to the others.
+    """
 
     curve: Calibration
-    error: float  # expected calibration error of the curve on passes that it was not fitted to
+    error: float  # expected calibration error
     tracked: float  # score from which a target counts as tracked
     lost: float  # score below which a target counts as lost
     false_alarms: float  # share of frames called tracked among those with IoU <= 0.5 or without the target
@@ -109,27 +116,46 @@ class Trust:
 def calibrate(raw: FloatArray, result: Passes, tracked_alarms: float = 0.1) -> Trust:
     """Fit the score's curve and the thresholds.
 
-    The curve is fitted to all frames. Its calibration error is measured by fitting to all clips but one at a time and
-    looking at that one. ``tracked`` is the lowest score at which at most ``tracked_alarms`` of the bad frames count
-    as tracked.
+    The curve is fitted to all frames. How good it is, is measured by fitting to all videos but one at a time and
+    looking at that one; of a single video nothing can be held out. ``tracked`` is the lowest score, 0.3 at least, at
+    which at most ``tracked_alarms`` of the bad frames count as tracked. Where more of them have the highest score that
+    there is, it is that score, or no target would ever count as tracked: `Trust.false_alarms` tells.
 
     Args:
         raw: (N,) confidence of each frame before calibration.
         result: the passes that it comes from.
         tracked_alarms: share of bad frames that may be called tracked.
+
+    Raises:
+        DataError: there are less than `FEWEST` frames, or all of the same confidence.
     """
+    if len(raw) < FEWEST:
+        raise DataError(
+            f"{len(raw)} frames with a known box are too few to calibrate a score, {FEWEST} are needed at least; give "
+            "longer clips, or more"
+        )
     good = result.overlap > 0.5
-    clip = np.array(result.names)[result.number]
     curve = Calibration.fit(raw, good)
-    held = np.zeros(len(raw), np.float32)
-    for name in np.unique(clip):
-        part = clip == name
-        held[part] = Calibration.fit(raw[~part], good[~part])(raw[part]) if (~part).any() else curve(raw[part])
-    score = curve(raw)
-    bad = np.sort(score[~good])
-    tracked = float(np.clip(bad[int((1 - tracked_alarms) * len(bad))] + 1e-3 if len(bad) else 0.5, 0.3, 0.9))
+    held = _held_out(raw, good, np.array(result.videos)[result.number], curve)
+    bad = np.sort(curve(raw[~good]))
+    highest = np.floor(1000 * curve.probability[-1]) / 1000  # a card has three decimals
+    lowest = bad[int((1 - tracked_alarms) * len(bad))] + 1e-3 if len(bad) else 0.5
+    tracked = float(min(max(lowest, 0.3), highest))
     lost = min(0.2, tracked / 2)
     return Trust(
         curve, calibration_error(held, good), tracked, lost,
-        float((score[~good] >= tracked).mean()) if len(bad) else 0.0, float((score[good] < lost).mean()),
+        float((held[~good] >= tracked).mean()) if len(bad) else 0.0,
+        float((held[good] < lost).mean()) if good.any() else 0.0,
     )  # fmt: skip
+
+
+def _held_out(raw: FloatArray, good: NDArray[np.bool_], video: NDArray[np.str_], curve: Calibration) -> FloatArray:
+    """(N,) scores by curves that were fitted to the other videos, by ``curve`` where these are too few."""
+    held = np.zeros(len(raw), np.float32)
+    for name in np.unique(video):
+        part = video == name
+        try:
+            held[part] = Calibration.fit(raw[~part], good[~part])(raw[part])
+        except DataError:
+            held[part] = curve(raw[part])
+    return held
