@@ -38,8 +38,10 @@ def read_topics(texts: Sequence[str], kind: type[Pipeline]) -> dict[str, str]:
     return topics
 
 
-def open_inputs(source: str, pipeline: Pipeline, topics: Mapping[str, str]) -> Iterator[Any]:
-    """What a pipeline takes that does not begin with images, from a bag: items of its first port, others beside them.
+def open_inputs(
+    source: str, pipeline: Pipeline, topics: Mapping[str, str], beside: Sequence[Path] = ()
+) -> Iterator[Any]:
+    """What a pipeline takes that does not begin with images, from bags: items of its first port, others beside them.
 
     Raises `DataError`.
     """
@@ -47,7 +49,7 @@ def open_inputs(source: str, pipeline: Pipeline, topics: Mapping[str, str]) -> I
     from deep_tracking_ros.ros.bag_inputs import read_inputs
 
     first = next(iter(pipeline.inputs))
-    for port, item in read_inputs(source, pipeline.inputs, topics, pipeline.optional):
+    for port, item in read_inputs(source, pipeline.inputs, topics, pipeline.optional, beside=beside):
         yield item if port == first else Beside(port, item)
 
 
@@ -58,30 +60,46 @@ def open_images(
     transport: str = "auto",
     fps: float = 30.0,
     needed: Collection[str] = (),
+    beside: Sequence[Path] = (),
 ) -> tuple[Iterator[Frame | Beside], int | None]:
     """Frames of a bag, a video or images, and how many there are where that is known.
 
-    Beside those of a bag come the other inputs of the pipeline: of the optional ones, those in ``topics``, in
-    ``needed``, or of the name that the node listens to, such as ``/tracks``.
+    With them come the other inputs of the pipeline, from that bag and those ``beside`` it: of the optional ones, those
+    in ``topics``, in ``needed``, or of the name that the node listens to, such as ``/tracks``.
 
-    Raises `DataError`, and `InvalidRequestError` for topics of what is no bag.
+    Raises `DataError`, and `InvalidRequestError` for topics where there is no bag.
     """
     from deep_tracking_ros.errors import InvalidRequestError
     from deep_tracking_ros.pipelines import sources
+    from deep_tracking_ros.ros.bag_inputs import read_inputs
 
-    path = Path(source)
+    path, first = Path(source), next(iter(kind.inputs))
+    optional = kind.optional - set(needed)
+    inputs: Iterator[tuple[str, Any]]
     if is_bag(path):
         from deep_tracking_ros.ros import bags
-        from deep_tracking_ros.ros.bag_inputs import read_inputs
 
-        first = next(iter(kind.inputs))
-        optional = kind.optional - set(needed)
-        inputs = read_inputs(path, kind.inputs, topics, optional, transport)
-        frames = (item if port == first else sources.Beside(port, item) for port, item in inputs)
-        return frames, bags.image_topic(path, topics.get(first), transport).count
-    if topics or needed:
-        wanted = ", ".join(topics.values()) or " and ".join(needed)
-        raise InvalidRequestError(f"{source} is no bag, so there is no topic of {wanted} in it")
+        inputs = read_inputs(path, kind.inputs, topics, optional, transport, beside)
+        length: int | None = bags.image_topic(path, topics.get(first), transport).count
+    else:
+        frames, length = _open_pictures(source, fps)
+        if (topics or needed) and not beside:
+            wanted = ", ".join(topics.values()) or " and ".join(needed)
+            raise InvalidRequestError(
+                f"{source} is no bag, so there is no topic of {wanted} in it; name a bag that has it with --beside"
+            )
+        others = {port: item for port, item in kind.inputs.items() if port != first}
+        inputs = ((first, frame) for frame in frames)
+        if beside:
+            inputs = sources.merged([inputs, read_inputs(beside[0], others, topics, optional, beside=beside[1:])])
+    return (item if port == first else sources.Beside(port, item) for port, item in inputs), length
+
+
+def _open_pictures(source: str, fps: float) -> tuple[Iterator[Frame], int | None]:
+    """Frames of a video or images, and how many there are where that is known. Raises `DataError`."""
+    from deep_tracking_ros.pipelines import sources
+
+    path = Path(source)
     if path.is_dir() or re.search(r"[*?\[]", source) or path.suffix.lower() in sources.IMAGE_SUFFIXES:
         return sources.read_images(path, fps), len(sources.image_files(path))
     return sources.read_video(path), sources.video_length(path)

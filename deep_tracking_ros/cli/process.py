@@ -58,6 +58,11 @@ def process(
         help="Topic of the input, where a bag has several; of another input as PORT:=TOPIC, such as odometry:=/odom, "
         "or tracks:=/multi_object_tracker/boxes to look for lost targets there.",
     ),
+    beside: list[Path] = typer.Option(
+        [],
+        help="A further bag in which inputs other than images are sought, such as the results of an earlier run; "
+        "messages come in the order of their stamps. May be given several times.",
+    ),
     transport: str = typer.Option("auto", help="raw, compressed or auto: which images of a bag to take."),
     fps: float = typer.Option(30.0, help="Frames per second of a folder of images.", min=0.001, max=10000),
     start: float = typer.Option(0.0, help="Begin this many seconds after the first frame.", min=0.0),
@@ -96,12 +101,12 @@ def process(
     machine = None
     if item is Frame:
         needed = ("tracks",) if picked else ()
-        frames, length = open_images(source, kind, topics, transport, fps, needed)
+        frames, length = open_images(source, kind, topics, transport, fps, needed, beside)
     elif draw or mp4:
         raise InvalidRequestError(f"{kind.name} takes {item.__name__}, not images: there is nothing to draw on")
     else:
         machine = kind.make(assignments, lambda line: typer.echo(line, err=True))
-        frames, length = open_inputs(source, machine, topics), None
+        frames, length = open_inputs(source, machine, topics, beside), None
     frames = cut(frames, start, end)
     if draw:
         frames, drawn = draw_target(frames)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import heapq
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,12 @@ from numpy.typing import NDArray
 
 from deep_tracking_ros.errors import DataError, InvalidImageError
 from deep_tracking_ros.files import natural_order
-from deep_tracking_ros.types import Frame, nanoseconds
+from deep_tracking_ros.types import NANOSECONDS, Frame, StaticTransforms, nanoseconds
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".exr", ".jp2")
+
+STEP_BACK = NANOSECONDS
+"""A recording whose stamps fall by more than this begins again, ns."""
 
 
 def read_video(path: str | Path) -> Iterator[Frame]:
@@ -111,6 +116,28 @@ class Beside:
 
     port: str
     item: Any
+
+
+def merged(streams: Sequence[Iterable[tuple[str, Any]]]) -> Iterator[tuple[str, Any]]:
+    """Port and item of several recordings as one stream: each in its own order, and of what is next the earliest.
+
+    Times are stamps, since recordings made at different times have nothing else in common; of equal ones the stream
+    named first goes first. What has no time, or holds at all times, goes with what was before it. Where stamps step
+    back, as when a bag was recorded while another one was played again, streams wait for each other to do so.
+    """
+    for _, port, item in heapq.merge(*map(_timed, streams), key=itemgetter(0)):
+        yield port, item
+
+
+def _timed(stream: Iterable[tuple[str, Any]]) -> Iterator[tuple[tuple[int, int], str, Any]]:
+    """With (steps back so far, ns) of each; what is late by less than `STEP_BACK` is no step back."""
+    round_, newest = 0, -1
+    for port, item in stream:
+        stamp = None if isinstance(item, StaticTransforms) else getattr(item, "stamp", None)
+        if stamp is not None and stamp < newest - STEP_BACK:
+            round_, newest = round_ + 1, stamp
+        newest = newest if stamp is None else max(newest, stamp)
+        yield (round_, newest), port, item
 
 
 def cut(frames: Iterator[Any], start: float = 0.0, end: float | None = None) -> Iterator[Any]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from deep_tracking_ros.errors import DataError
+from deep_tracking_ros.pipelines.sources import merged
 from deep_tracking_ros.ros import bags, interfaces
 from deep_tracking_ros.types import Frame
 
@@ -19,6 +20,7 @@ def read_inputs(
     topics: Mapping[str, str],
     optional: Collection[str] = (),
     transport: str = "auto",
+    beside: Sequence[str | Path] = (),
 ) -> Iterator[tuple[str, Any]]:
     """Port and item of every message that is an input.
 
@@ -30,43 +32,60 @@ def read_inputs(
         optional: ports of which nothing need be in the bag. Those that are left out of ``topics`` have the topic of
             their own name, ``/PORT``, as live: any of their type might be a result of the same pipeline.
         transport: of images, raw, compressed or auto.
+        beside: further bags, in which inputs other than images are sought too; see `merged` for the order.
 
-    Raises `DataError` for a wrong or ambiguous topic, with the right ones.
+    Raises `DataError` for a wrong or ambiguous topic, with the right ones, and for a bag of which nothing is taken.
     """
-    readers: dict[str, tuple[str, Read]] = {}
+    paths = (path, *beside)
+    readers: list[dict[str, tuple[str, Read]]] = [{} for _ in paths]
     for port, kind in inputs.items():
-        found = _reader(path, port, kind, topics.get(port), port in optional, transport)
-        if found is not None:
-            topic, read = found
-            readers[topic] = (port, read)
+        if kind is Frame:
+            topic, read = _image_reader(path, topics.get(port), transport)
+            readers[0][topic] = (port, read)
+        elif (found := _reader(paths, port, kind, topics.get(port), port in optional)) is not None:
+            number, topic, read = found
+            readers[number][topic] = (port, read)
+    for bag, taken in zip(paths, readers, strict=True):
+        if beside and not taken:
+            raise DataError(
+                f"nothing in {bag} is taken; name what is meant, such as {next(iter(inputs))}:=TOPIC (inputs are "
+                f"{', '.join(inputs)}); it has {bags.describe(bag).listing()}"
+            )
+    streams = [_stream(bag, taken) for bag, taken in zip(paths, readers, strict=True)]
+    yield from merged(streams) if beside else streams[0]
+
+
+def _stream(path: str | Path, readers: Mapping[str, tuple[str, Read]]) -> Iterator[tuple[str, Any]]:
     for message in bags.read_messages(path, list(readers)):
         port, read = readers[message.topic]
         yield port, read(message)
 
 
 def _reader(
-    path: str | Path, port: str, kind: type, topic: str | None, optional: bool, transport: str
-) -> tuple[str, Read] | None:
-    """The topic of a port and how its messages are read; None where there is none and none is needed."""
-    if kind is Frame:
-        return _image_reader(path, topic, transport)
+    paths: Sequence[str | Path], port: str, kind: type, topic: str | None, optional: bool
+) -> tuple[int, str, Read] | None:
+    """Number of the bag and topic of a port, and how its messages are read; None where none is and none is needed."""
     from deep_tracking_ros.ros.messages import CONVERTERS
     from deep_tracking_ros.ros.vision_bridge import DETECTIONS
 
     converters = {c.type: c for c in (CONVERTERS[kind], DETECTIONS.get(kind)) if c is not None}
     usual = CONVERTERS[kind].topic or (f"/{port}" if optional else "")
-    bag = bags.describe(path)
-    found = [t for t in bag.topics if t.type in converters and t.name in {topic or usual or t.name}]
+    every = [(number, t) for number, path in enumerate(paths) for t in bags.describe(path).topics]
+    found = [(n, t) for n, t in every if t.type in converters and t.name in {topic or usual or t.name}]
     if not found and topic is None and usual:
         return None
     if len(found) != 1:
-        which = f"topic {topic} is none" if topic else f"{len(found)} topics are, name one" if found else "no topic is"
+        which = f"topic {topic} is none" if topic else "no topic is"
+        if found:
+            which = f"{len(found)} topics are{' called so' if topic else ', name one'}"
         types = " or ".join(converters)
-        raise DataError(f"{path}: {which} of type {types}, for {port}; all topics: {bag.listing()}")
-    type_ = found[0].type
-    bags.learn_types(path, [type_])
+        listing = ", ".join(bags.describe(path).listing() for path in paths)
+        raise DataError(f"{' and '.join(map(str, paths))}: {which} of type {types}, for {port}; all topics: {listing}")
+    number, chosen = found[0]
+    type_ = chosen.type
+    bags.learn_types(paths[number], [type_])
     read = converters[type_].read
-    return found[0].name, lambda message: read(interfaces.deserialize(message.data, type_))
+    return number, chosen.name, lambda message: read(interfaces.deserialize(message.data, type_))
 
 
 def _image_reader(path: str | Path, topic: str | None, transport: str) -> tuple[str, Read]:

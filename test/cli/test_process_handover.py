@@ -2,7 +2,9 @@
 
 import csv
 import json
+from dataclasses import replace
 
+import cv2
 import pytest
 from pipelines.template_tracker import STEP, TemplateTracker, box_at, frame
 from typer.testing import CliRunner
@@ -11,7 +13,7 @@ from deep_tracking_ros.cli.process import app
 from deep_tracking_ros.errors import DataError, DeepTrackingError, InvalidRequestError
 from deep_tracking_ros.pipelines.single_object import SingleObjectParameters, SingleObjectPipeline
 from deep_tracking_ros.ros import interfaces
-from deep_tracking_ros.ros.bags import IMAGE, BagWriter, read_items
+from deep_tracking_ros.ros.bags import IMAGE, BagWriter, ResultWriter, read_items
 from deep_tracking_ros.ros.images import fill_image
 from deep_tracking_ros.ros.messages import set_stamp, to_message
 from deep_tracking_ros.single_object import registry
@@ -154,6 +156,44 @@ def test_a_lost_target_is_sought_where_others_see_something(process, tmp_path, t
     assert (states[-1] == "TRACKED") is helped
     if helped:
         assert (float(rows[-1]["x"]), float(rows[-1]["y"])) == (BACK[0] - 10, BACK[1] - 10)
+
+
+def results(path, make):
+    """A bag as an earlier run of `process` writes it: log times are the stamps of the images."""
+    with ResultWriter(path) as writer:
+        for k in range(FRAMES):
+            writer.write("/multi_object_tracker/boxes", make(k), T0 + k * STEP)
+    return path
+
+
+def test_tracks_may_be_the_results_of_an_earlier_run(process, tmp_path):
+    bag, tracks = record(tmp_path / "drive.mcap", {}), results(tmp_path / "tracks.mcap", seen)
+    rows = process(bag, "--track-id", "7:Ann", "--beside", tracks)
+    assert [number(row) for row in rows[:3]] == [1, 2, 3]  # the tracks of an image come after it
+    assert {row["label"] for row in rows} == {"Ann"}
+    assert rows[-1]["state"] == "TRACKED"
+    named = ("--topic", "tracks:=/multi_object_tracker/boxes")
+    assert process(bag, *TARGET, "--beside", tracks, *named)[-1]["state"] == "TRACKED"
+    assert process(bag, *TARGET)[-1]["state"] == "LOST"
+    with pytest.raises(
+        DataError, match=r"nothing in .*tracks\.mcap is taken; name what is meant, such as image:=TOPIC"
+    ):
+        process(bag, *TARGET, "--beside", tracks)
+    with pytest.raises(DataError, match=r"2 topics are called so of type .*TrackedBoxArray, for tracks"):
+        process(bag, *TARGET, *named, "--beside", tracks, "--beside", results(tmp_path / "other.mcap", seen))
+
+
+def test_images_that_are_no_bag_may_have_one_beside_them(process, tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for k, item in enumerate(images()):
+        cv2.imwrite(str(folder / f"{k}.png"), item.image)
+    with ResultWriter(tmp_path / "tracks.mcap") as writer:
+        for k in range(FRAMES):
+            writer.write("/boxes", replace(seen(k), stamp=k * STEP), k * STEP)
+    rows = process(folder, "--fps", 25, "--track-id", 7, "--beside", tmp_path / "tracks.mcap")
+    assert rows[0]["stamp"] == "0.040000000"
+    assert rows[-1]["state"] == "TRACKED"
 
 
 def test_results_are_those_of_a_live_pipeline(process, tmp_path):

@@ -5,10 +5,12 @@ import av
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from deep_tracking_ros.errors import DataError, InvalidImageError
-from deep_tracking_ros.pipelines.sources import cut, image_files, read_images, read_video, video_length
-from deep_tracking_ros.types import Frame
+from deep_tracking_ros.pipelines.sources import cut, image_files, merged, read_images, read_video, video_length
+from deep_tracking_ros.types import Camera, Detections, Frame, StaticTransforms, Transform, Transforms
 
 
 def grey(value, height=48, width=64):
@@ -101,3 +103,38 @@ def test_cut_counts_from_the_first_frame():
     assert len(list(cut(frames()))) == 100
     endless = iter(lambda: Frame(grey(0), 7), None)
     assert len(list(islice(cut(endless), 3))) == 3
+
+
+def told(*seconds, port="a"):
+    return [(port, Detections(round(s * 10**9), "", ())) for s in seconds]
+
+
+stamps = st.lists(st.integers(0, 5), max_size=12)
+
+
+@given(st.lists(stamps, min_size=1, max_size=3))
+def test_recordings_become_one_and_each_keeps_its_order(recordings):
+    streams = [told(*sorted(seconds), port=str(row)) for row, seconds in enumerate(recordings)]
+    found = list(merged(streams))
+    assert [item.stamp for _, item in found] == sorted(round(s * 10**9) for seconds in recordings for s in seconds)
+    for row, stream in enumerate(streams):
+        assert [one for one in found if one[0] == str(row)] == stream
+    # of equal stamps the stream named first goes first
+    assert [(item.stamp, port) for port, item in found] == sorted((item.stamp, port) for port, item in found)
+
+
+def test_what_is_late_and_what_has_no_time_stays_in_its_place():
+    still = StaticTransforms((Transform(9 * 10**9, "a", "b", np.eye(4)),))
+    camera = Camera(1, 1, np.eye(3), np.zeros(5))
+    first = [("x", still), ("x", camera), *told(1, 3, 2.5, port="x"), ("x", camera), *told(4, port="x")]
+    moving = [("y", Transforms((Transform(s * 10**9, "a", "b", np.eye(4)),))) for s in (2, 3, 5)]
+    found = list(merged([first, moving]))
+    assert [port for port, _ in found] == list("xxxyxxxyxy")
+    assert [one for one in found if one[0] == "x"] == first
+
+
+def test_recordings_that_begin_again_wait_for_each_other():
+    found = list(merged([told(1, 2, 3, 1, 2, port="x"), told(2.5, 9, 0.5, 1.5, port="y")]))
+    assert [(port, item.stamp / 1e9) for port, item in found] == [
+        ("x", 1), ("x", 2), ("y", 2.5), ("x", 3), ("y", 9), ("y", 0.5), ("x", 1), ("y", 1.5), ("x", 2)
+    ]  # fmt: skip
