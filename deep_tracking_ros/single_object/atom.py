@@ -172,7 +172,7 @@ class AtomTracker(TemplateTracker):
         trusted = np.where(np.isfinite(raw), self.calibration(raw), np.float32(np.nan))
         image_boxes = crop_to_image(cxcywh_to_xyxy(states), centres, sides, side)
         kept, sure = keep(image, ours, image_boxes, np.asarray(trusted, np.float32))
-        return settle(ours, kept, sure)
+        return settle(ours, kept, sure, self.lost)
 
     def climb(self, boxes: FloatArray, maps: dict[str, FloatArray]) -> tuple[FloatArray, FloatArray]:
         """Boxes (N, 4) xyxy crop px after the climb, and their predicted IoU (N,); section 3.3."""

@@ -8,8 +8,8 @@ the model's card. How one cell is chosen goes back to SiamRPN (B. Li et al., CVP
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, cast
 
 import cv2
@@ -21,6 +21,7 @@ from deep_tracking_ros.geometry.boxes import check_box, cxcywh_to_xyxy, xyxy_to_
 from deep_tracking_ros.geometry.crops import crop, crop_to_image, whole_windows
 from deep_tracking_ros.inference.engine import Engine, Network, TensorSpec
 from deep_tracking_ros.models.store import Model
+from deep_tracking_ros.parameters import REQUIRED, parameter
 from deep_tracking_ros.single_object.parts.box_selection import (
     SelectionSettings,
     at_cell,
@@ -38,33 +39,57 @@ BATCH = (1, 4, 16)
 
 
 @dataclass(frozen=True)
-class SiameseBoxParameters:
+class _Numbers:
+    """Those of `SiameseBoxParameters` that are single values."""
+
+    template_size: int = parameter(REQUIRED, "Side of the template crop.", unit="px", minimum=8, maximum=1024)
+    search_size: int = parameter(REQUIRED, "Side of the search crop.", unit="px", minimum=8, maximum=2048)
+    cells: int = parameter(REQUIRED, "Rows and columns of the head's maps.", minimum=1, maximum=512)
+    stride: float = parameter(
+        REQUIRED, "Px of the search crop from one cell to the next.", unit="px", minimum=0.5, maximum=256
+    )
+    origin: float = parameter(
+        REQUIRED,
+        "Px of the search crop (pixel centres at integers) at which the first cell lies.",
+        unit="px",
+        minimum=-1024,
+        maximum=1024,
+    )
+    context: float = parameter(
+        REQUIRED,
+        "What the template shows around the box: share of width plus height; stretched: of width and of height.",
+        minimum=0,
+        maximum=10,
+    )
+    search_scale: float = parameter(
+        REQUIRED, "Image px that the search crop shows, for each that the template shows.", minimum=0.1, maximum=100
+    )
+    stretched: bool = parameter(False, "Crops have the aspect of the box; else they are square, as in SiamFC.")
+
+
+@dataclass(frozen=True)
+class SiameseBoxParameters(_Numbers):
     """What differs between networks: ``parameters`` of the card."""
 
-    template_size: int  # px, side of the template crop
-    search_size: int  # px, side of the search crop
-    feature: tuple[int, int, int]  # channels, rows and columns of the template's features
-    cells: int  # rows and columns of the head's maps
-    stride: float  # px of the search crop from one cell to the next
-    origin: float  # px of the search crop (pixel centres at integers) at which the first cell lies
-    context: float  # template: share of width plus height around the box; stretched: share of width and of height
-    search_scale: float  # image px that the search crop shows, for each that the template shows
-    stretched: bool = False  # crops have the aspect of the box; else they are square, as in SiamFC
+    feature: tuple[int, int, int] = field(kw_only=True)
+    """Channels, rows and columns of the template's features; 1 to 4096."""
 
     @classmethod
-    def from_card(cls, values: Mapping[str, Any]) -> SiameseBoxParameters:
-        """Raises `ModelError` for a key that is missing or not known, or a value of another type."""
-        try:
-            read = cls(**values)
-            channels, rows, columns = (int(n) for n in read.feature)
-            return cls(
-                int(read.template_size), int(read.search_size), (channels, rows, columns), int(read.cells),
-                float(read.stride), float(read.origin), float(read.context), float(read.search_scale),
-                bool(read.stretched),
-            )  # fmt: skip
-        except (TypeError, ValueError) as error:
-            keys = ", ".join(cls.__dataclass_fields__)
-            raise ModelError(f"parameters of a siamese_box model must hold {keys}: {error}") from error
+    def of(cls, model: Model) -> SiameseBoxParameters:
+        """Raises `ModelError` for a key that is missing or not known, a value of another type or out of its range."""
+        values = dict(model.card.parameters)
+        feature = values.pop("feature", None)
+        if not (isinstance(feature, (list, tuple)) and len(feature) == 3 and all(_is_size(n) for n in feature)):
+            raise ModelError(
+                f"parameters in the card of model {model.card.name!r}: feature is {feature!r}, it must be three whole "
+                "numbers from 1 to 4096: channels, rows and columns of the template's features"
+            )
+        numbers = replace(model.card, parameters=values).settings(_Numbers, "parameters")
+        return cls(**asdict(numbers), feature=(feature[0], feature[1], feature[2]))
+
+
+def _is_size(value: Any) -> bool:
+    return type(value) is int and 1 <= value <= 4096
 
 
 @dataclass(eq=False)
@@ -80,7 +105,7 @@ def networks(model: Model) -> tuple[Network, Network]:
 
     Raises `ModelError` where the parameters in its card are no such parameters.
     """
-    p = SiameseBoxParameters.from_card(model.card.parameters)
+    p = SiameseBoxParameters.of(model)
 
     def batched(name: str, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> TensorSpec:
         return TensorSpec(name, (-1, *shape), dtype, *((n, *shape) for n in BATCH))
@@ -108,7 +133,7 @@ class SiameseBoxTracker(SingleObjectTracker):
 
     def __init__(self, model: Model, make: Callable[[Network], Engine]) -> None:
         self.card = model.card
-        self.parameters = p = SiameseBoxParameters.from_card(model.card.parameters)
+        self.parameters = p = SiameseBoxParameters.of(model)
         self.settings = model.card.settings(SelectionSettings)
         self.calibration = Calibration.from_card(model.card.calibration)
         self.engines = tuple(make(network) for network in networks(model))

@@ -35,7 +35,7 @@ class Target:
         the one that finds it takes the place of the original.
         """
         other = copy.copy(self)
-        other.box = np.asarray(box, np.float32)
+        other.box = np.array(box, np.float32)  # the caller's may be written into
         return other
 
 
@@ -47,6 +47,10 @@ class Estimate:
     score: float  # calibrated probability that IoU with the object is above 0.5
     contour: FloatArray | None = None  # (n, 2) px
     mask: Mask | None = None
+
+    def __post_init__(self) -> None:
+        # Trackers go on from the box that they give here: whoever writes into an estimate must not lose the target.
+        object.__setattr__(self, "box", np.array(self.box, np.float32))
 
 
 class SingleObjectTracker(ABC):

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -122,6 +123,8 @@ def update(
 ) -> list[MDNetState]:
     """Remember the image, and learn where it is time or a target is no longer sure.
 
+    Copies of one target that learn of the same images learn the same: it is done once, and they share the layers.
+
     Args:
         states: of T targets.
         scores: logits of the boxes that were chosen; above 0 the target is sure.
@@ -129,7 +132,9 @@ def update(
         negatives: for each target (m, D), IoU of 0.3 and less.
         settings: how.
     """
-    new, due, examples = [], [], []
+    new: list[MDNetState] = []
+    due: dict[tuple[Any, ...], list[int]] = {}
+    examples = []
     for t, state in enumerate(states):
         state = replace(state, age=state.age + 1)
         sure = scores[t] > 0
@@ -141,12 +146,22 @@ def update(
             )
         new.append(state)
         if not sure or state.age % settings.update_every == 0:
-            due.append(t)
-            examples.append((state.positives if sure else state.positives[-settings.short_memory :], state.negatives))
+            positives_ = state.positives if sure else state.positives[-settings.short_memory :]
+            same = due.setdefault(_identity(state.age, state.layers, positives_, state.negatives), [])
+            same.append(t)
+            if len(same) == 1:
+                examples.append((positives_, state.negatives))
     if due:
-        for t, layers in zip(due, _train([new[t] for t in due], examples, settings.steps, settings), strict=True):
-            new[t] = replace(new[t], layers=layers)
+        learnt = _train([new[copies[0]] for copies in due.values()], examples, settings.steps, settings)
+        for copies, layers in zip(due.values(), learnt, strict=True):
+            for t in copies:
+                new[t] = replace(new[t], layers=layers)
     return new
+
+
+def _identity(age: int, *tensors: tuple[Tensor, ...]) -> tuple[Any, ...]:
+    """What tells apart what targets learn from; tensors are never written into, so copies of a target hold the same."""
+    return age, *(tuple(map(id, some)) for some in tensors)
 
 
 def _train(

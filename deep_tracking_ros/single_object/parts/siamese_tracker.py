@@ -178,7 +178,7 @@ class SiameseTarget(Target):
     size: FloatArray  # (2,) width and height of the target in its template crop, px
     features: Mapping[str, FloatArray]  # without the batch axis
     steady: FloatArray | None = field(default=None, kw_only=True)
-    """(4,) xyxy px, its box when it was last found; None where that was unsure, or far from where it was before."""
+    """(4,) xyxy px, its box when it was last found; None where it may be lost, or was found far from where it was."""
 
     def is_steady(self) -> bool:
         """Whether it may be expected about where its box is: a copy that looks elsewhere may not."""
@@ -187,12 +187,12 @@ class SiameseTarget(Target):
         (x, y, w, h), then = xyxy_to_cxcywh(self.box), xyxy_to_cxcywh(self.steady)
         return bool(max(abs(x - then[0]), abs(y - then[1])) <= STEADY * np.sqrt(w * h))
 
-    def move(self, box: FloatArray, sure: bool) -> None:
-        """Take on a box (4,) xyxy px that was found in an image; ``sure`` of one that is likely right."""
+    def move(self, box: FloatArray, found: bool) -> None:
+        """Take on a box (4,) xyxy px in an image, in which it was ``found`` or may have been lost."""
         (x, y, _, _), (now_x, now_y, w, h) = xyxy_to_cxcywh(self.box), xyxy_to_cxcywh(box)
         little = max(abs(x - now_x), abs(y - now_y)) <= STEADY * np.sqrt(w * h)
         self.box = box.copy()  # the caller's may be written into
-        self.steady = self.box if sure and little else None
+        self.steady = self.box if found and little else None
 
 
 AnySiamese = TypeVar("AnySiamese", bound=SiameseTarget)
@@ -233,6 +233,7 @@ class TemplateTracker(SingleObjectTracker):
         self.settings: Any = model.card.settings(self.Settings)
         self.calibration = Calibration.from_card(model.card.calibration)
         self.engines = tuple(make(network) for network in self.networks(model))
+        self.lost = float(model.card.thresholds.get("lost", 0.2))
         self.by_name = {engine.network.name.partition("/")[2]: engine for engine in self.engines}
 
     @staticmethod
@@ -326,7 +327,7 @@ class SiameseTracker(TemplateTracker):
     ) -> list[Estimate]:
         """Move targets to the chosen boxes; ``outputs`` are the search network's, for what is more than a box."""
         boxes, scores = keep(image, targets, chosen.boxes, chosen.scores)
-        return settle(targets, boxes, scores)
+        return settle(targets, boxes, scores, self.lost)
 
 
 def by_side(
@@ -352,10 +353,13 @@ def by_side(
     return [estimates[i] for i in range(len(targets))]
 
 
-def settle(targets: Sequence[SiameseTarget], boxes: FloatArray, scores: FloatArray) -> list[Estimate]:
-    """Move targets to their boxes (N, 4) xyxy px with scores (N,), from `keep`, and say so."""
+def settle(targets: Sequence[SiameseTarget], boxes: FloatArray, scores: FloatArray, lost: float) -> list[Estimate]:
+    """Move targets to their boxes (N, 4) xyxy px with scores (N,), from `keep`, and say so.
+
+    Those with a score below ``lost`` may be anywhere.
+    """
     for target, box, score in zip(targets, boxes, scores, strict=True):
-        target.move(box, bool(score >= 0.5))
+        target.move(box, bool(score >= lost))
     return [Estimate(box, float(score)) for box, score in zip(boxes, scores, strict=True)]
 
 
