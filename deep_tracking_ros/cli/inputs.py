@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +93,19 @@ def open_images(
         inputs = ((first, frame) for frame in frames)
         if beside:
             inputs = sources.merged([inputs, read_inputs(beside[0], others, topics, optional, beside=beside[1:])])
+            inputs = _of_one_camera(inputs, first)
     return (item if port == first else sources.Beside(port, item) for port, item in inputs), length
+
+
+def _of_one_camera(inputs: Iterator[tuple[str, Any]], images: str) -> Iterator[tuple[str, Any]]:
+    """Pictures that were never messages have no frame id that others could know: what is beside them gets theirs."""
+    frame_id = None
+    for port, item in inputs:
+        if port == images:
+            frame_id = item.frame_id
+        elif frame_id is not None:
+            item = replace(item, frame_id=frame_id)
+        yield port, item
 
 
 def _open_pictures(source: str, fps: float) -> tuple[Iterator[Frame], int | None]:

@@ -122,7 +122,7 @@ class SingleObjectPipeline(Pipeline):
             self._newest.release()
         self._take(item, arrival, size)
         before = self.targets.states()
-        boxes = self.targets.step(item, Search(self.search, self.others.proposals(item.stamp)))
+        boxes = self.targets.step(item, Search(self.search, self.others.proposals(item.stamp, item.frame_id)))
         self._frames += 1
         self._states = Counter(box.state for box in boxes)
         width, height = size
@@ -211,6 +211,15 @@ class SingleObjectPipeline(Pipeline):
             "last_error": self.targets.last_error,
         }
 
+    def warnings(self) -> tuple[str, ...]:
+        """See `Pipeline.warnings`: what others see in images of another camera."""
+        if (newest := self._newest) is None:
+            return ()
+        return tuple(
+            f"tracks or proposals of frame {name!r} are of no use: the images are of frame {newest.frame_id!r}"
+            for name in sorted(self.others.strangers(newest.frame_id))
+        )
+
     def close(self) -> None:
         """Drop all targets and images, and the tracker's engines where it is this pipeline's own."""
         self.targets.clear()
@@ -284,7 +293,9 @@ class SingleObjectPipeline(Pipeline):
                 f"the request names track {request.track_id} and gives a box too; give one of them, with size 0 of the "
                 "box beside a track"
             )
-        box, stamp = self.others.track(request.track_id, request.stamp)
+        images = self.buffer.frames()
+        frame_id = images[-1].frame_id if images else None
+        box, stamp = self.others.track(request.track_id, request.stamp, frame_id)
         return replace(request, box=box.box, stamp=stamp, label=request.label or box.label)
 
     def _set_target_on(self, frame: Frame, request: SetTarget) -> Reply:

@@ -11,20 +11,21 @@ from deep_tracking_ros.errors import (
     StampNotBufferedError,
     UnknownTargetError,
 )
+from deep_tracking_ros.pipelines.multi_object import MultiObjectParameters, MultiObjectPipeline
 from deep_tracking_ros.pipelines.requests import RemoveTarget, SetTarget
-from deep_tracking_ros.types import State, TrackedBox, TrackedBoxes
+from deep_tracking_ros.types import Detection, Detections, State, TrackedBox, TrackedBoxes
 
 NOTHING = np.zeros(4, np.float32)
 
 
-def tracks(pipeline, index, states=None, **places):
+def tracks(pipeline, index, states=None, frame_id="camera", **places):
     """Tracks of image ``index``, given as t7=(x, y)."""
     stamp = T0 + index * STEP
     boxes = tuple(
         TrackedBox(int(name[1:]), box_at(*place), (states or {}).get(name, State.CONFIRMED), 0.9, "person")
         for name, place in places.items()
     )
-    pipeline.remember("tracks", TrackedBoxes(stamp, "camera", 0, stamp, WIDTH, HEIGHT, "", boxes))
+    pipeline.remember("tracks", TrackedBoxes(stamp, frame_id, 0, stamp, WIDTH, HEIGHT, "", boxes))
 
 
 def pick(pipeline, id_, **values):
@@ -57,12 +58,54 @@ def test_a_label_and_a_stamp_of_ones_own():
     np.testing.assert_array_equal(box.box, box_at(55, 60))
 
 
-def test_a_track_that_is_lost_now_is_taken_from_when_it_was_seen():
+@pytest.mark.parametrize("state", [State.OCCLUDED, State.LOST])
+def test_a_track_that_is_hidden_now_is_taken_from_when_it_was_seen(state):
+    """Where a hidden one is taken to be, there is something else: a target would be learnt from that."""
     pipeline = make()
     for i in range(4):
         step(pipeline, frame(i, (40, 60)))
-        tracks(pipeline, i, {"t7": State.LOST if i > 1 else State.OCCLUDED}, t7=(40, 60))
+        tracks(pipeline, i, {"t7": state if i > 1 else State.TENTATIVE}, t7=(40, 60))
     assert "image of stamp 10.040000000 s" in pick(pipeline, 7).message
+    with pytest.raises(
+        InvalidRequestError,
+        match=rf"track 7 is {state.name} since .* in the image of stamp 10\.120.*, or leave the stamp out",
+    ):
+        pick(pipeline, 7, stamp=T0 + 3 * STEP)
+
+
+def test_tracks_that_were_moved_to_the_present_go_back_to_their_image():
+    tracker = MultiObjectPipeline(MultiObjectParameters(predict_to_now=True))
+    pipeline = make()
+    for i in range(5):
+        step(pipeline, frame(i, (30 + 10 * i, 60)))
+        found = Detections(T0 + i * STEP, "camera", (Detection(box_at(30 + 10 * i, 60), 0.9, "person"),))
+        (output,) = tracker.step("detections", found)
+        moved = tracker.predict(output, T0 + i * STEP + 200_000_000).item
+        pipeline.remember("tracks", moved)
+    assert moved.boxes[0].box[0] - output.item.boxes[0].box[0] > 40  # px: 0.2 s at 250 px/s
+    box, stamp = pipeline.others.track(1)
+    assert stamp == T0 + 4 * STEP
+    np.testing.assert_allclose(box.box, output.item.boxes[0].box, atol=1e-3)
+    np.testing.assert_allclose(pipeline.others.proposals(stamp, "camera"), [output.item.boxes[0].box], atol=1e-3)
+
+
+def test_tracks_of_another_camera_are_not_taken():
+    pipeline = make()
+    step(pipeline, frame(0, (40, 60)))
+    tracks(pipeline, 0, frame_id="rear", t7=(100, 30))
+    with pytest.raises(
+        NoFrameError, match="no track 7 in these images, of frame 'camera': the tracks are of frame 'rear'"
+    ):
+        pick(pipeline, 7)
+    assert pipeline.warnings() == (
+        "tracks or proposals of frame 'rear' are of no use: the images are of frame 'camera'",
+    )
+    tracks(pipeline, 1, t7=(40, 60))
+    step(pipeline, frame(1, (40, 60)))
+    pick(pipeline, 7)
+    (box,) = step(pipeline, frame(2, (40, 60))).boxes
+    np.testing.assert_array_equal(box.box, box_at(40, 60))
+    assert pipeline.warnings() == ()
 
 
 @pytest.mark.parametrize(

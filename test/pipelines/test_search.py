@@ -147,12 +147,12 @@ def test_the_circle_grows_with_time():
     assert later[-1].boxes[0].state is State.TRACKED
 
 
-def others(kind, index, *places, state=State.CONFIRMED):
+def others(kind, index, *places, state=State.CONFIRMED, frame_id="camera"):
     stamp = 10 * 10**9 + index * STEP
     if kind is Detections:
-        return Detections(stamp, "camera", tuple(Detection(box_at(*p), 0.9) for p in places))
+        return Detections(stamp, frame_id, tuple(Detection(box_at(*p), 0.9) for p in places))
     boxes = tuple(TrackedBox(i + 1, box_at(*p), state, 0.9) for i, p in enumerate(places))
-    return TrackedBoxes(stamp, "camera", 0, stamp, WIDTH, HEIGHT, "", boxes)
+    return TrackedBoxes(stamp, frame_id, 0, stamp, WIDTH, HEIGHT, "", boxes)
 
 
 @pytest.mark.parametrize(("port", "kind"), [("proposals", Detections), ("tracks", TrackedBoxes)])
@@ -169,9 +169,11 @@ def test_what_others_see_is_looked_at(port, kind):
         assert (box.state is State.TRACKED) == found
 
 
-def test_what_others_saw_long_ago_or_lost_is_no_hint():
+def test_what_others_saw_long_ago_or_elsewhere_or_do_not_see_is_no_hint():
     far = (140, 60)
-    for item in (others(Detections, 0, far), others(TrackedBoxes, 20, far, state=State.LOST)):
+    hidden = [others(TrackedBoxes, 20, far, state=state) for state in (State.LOST, State.OCCLUDED)]
+    elsewhere = [others(kind, 20, far, frame_id="rear") for kind in (TrackedBoxes, Detections)]
+    for item in (others(Detections, 0, far), *hidden, *elsewhere):
         pipeline = make(search_windows=1, search_speed=0.0)
         lose(pipeline, number=20)
         pipeline.remember("tracks" if isinstance(item, TrackedBoxes) else "proposals", item)
