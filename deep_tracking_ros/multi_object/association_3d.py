@@ -14,6 +14,9 @@ from deep_tracking_ros.multi_object.parts.assignment import SMALL, Indices, assi
 COSTS = {"giou": lambda a, b: 1 - giou(a, b), "iou": lambda a, b: 1 - iou(a, b), "distance": centre_distance}
 """What a pair costs: 0 for equal boxes; up to 2 (giou), up to 1 (iou), or metres."""
 
+MOST = {"giou": 2.0, "iou": 1.0}
+"""Limits above these exclude no pair at all."""
+
 BLOCK = 64
 """So many boxes are compared with each other at once to find copies."""
 PAIRS = 4096

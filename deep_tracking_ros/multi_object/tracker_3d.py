@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from deep_tracking_ros.errors import InvalidRequestError
 from deep_tracking_ros.geometry.boxes3d import Array, transform
-from deep_tracking_ros.multi_object.association_3d import COSTS, associate, distinct, overlapping
+from deep_tracking_ros.multi_object.association_3d import COSTS, MOST, associate, distinct, overlapping
 from deep_tracking_ros.multi_object.motion_3d import BOX, MODELS, Belief, Noise
 from deep_tracking_ros.multi_object.noise_3d import NOISE, OTHER
 from deep_tracking_ros.multi_object.parts.labels import Labels
@@ -33,7 +33,7 @@ class Tracker3DParameters:
 
     motion: str = "constant_velocity"  # or constant_turn
     cost: str = "giou"  # or iou, distance
-    limit: float = 1.4  # pairs must cost less; 1 - GIoU, 1 - IoU, or m
+    limit: float = 1.4  # pairs must cost less; 1 - GIoU (0 to 2), 1 - IoU (0 to 1), or m
     gate: float = 5.0  # m, and no further than this apart
     greedy: bool = False  # cheapest pair first, instead of the best assignment
     birth_score: float = 0.5  # probability of a detection from which it starts a track
@@ -80,7 +80,7 @@ class Tracks3D:
     stamp: int  # ns, of the detections
     id: NDArray[np.int64]  # (N,) from 1, never used twice
     label: tuple[str, ...]
-    state: NDArray[np.int64]  # (N,) State.TENTATIVE, CONFIRMED or OCCLUDED
+    state: NDArray[np.int64]  # (N,) State.TENTATIVE, CONFIRMED, or OCCLUDED: unseen, and once CONFIRMED
     score: Array  # (N,) probability that the object exists
     boxes: Array  # (N, 7) in the frame of the sensor
     covariance: Array  # (N, 7, 7) of the boxes
@@ -102,6 +102,7 @@ class _Tracks:
     id: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     kind: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     odds: Array = field(default_factory=lambda: np.zeros(0))  # log-odds that it exists
+    sure: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))  # whether it was ever CONFIRMED
     votes: Array = field(default_factory=lambda: np.zeros(0))  # for the heading as it stands
     born: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))  # ns
     seen: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))  # ns
@@ -133,13 +134,18 @@ class Tracker3D:
     def __init__(self, parameters: Tracker3DParameters | None = None, noise: Mapping[str, Noise] | None = None) -> None:
         """``noise`` by class in lower case, with a row `OTHER`; without it, `NOISE`.
 
-        Raises `InvalidRequestError` for an unknown ``motion`` or ``cost``.
+        Raises `InvalidRequestError` for an unknown ``motion`` or ``cost``, or a ``limit`` that is none for this cost.
         """
         self.parameters = parameters or Tracker3DParameters()
         if self.parameters.motion not in MODELS:
             raise InvalidRequestError(f"motion is {self.parameters.motion!r}, it must be one of {', '.join(MODELS)}")
         if self.parameters.cost not in COSTS:
             raise InvalidRequestError(f"cost is {self.parameters.cost!r}, it must be one of {', '.join(COSTS)}")
+        if self.parameters.limit > (most := MOST.get(self.parameters.cost, np.inf)):
+            raise InvalidRequestError(
+                f"limit is {self.parameters.limit:g}, with cost {self.parameters.cost} it must not be above {most:g}: "
+                "no pair costs more, so objects would be taken for others that they do not even touch"
+            )
         self.motion = MODELS[self.parameters.motion]
         self.noise = NOISE if noise is None else noise
         self.last_id = 0
@@ -201,6 +207,7 @@ class Tracker3D:
         tracks.odds[unseen > 0] -= p.fade * dt
         tracks.keep((probability(tracks.odds) >= p.death_score) & (unseen <= p.max_unseen))
         self._begin(boxes[new], scores[new], kinds[new], rows[new], stamp)
+        tracks.sure |= probability(tracks.odds) >= p.confirm_score
         return self._result(tracks.belief, stamp, fixed)
 
     def predicted(self, stamp: int, pose: ArrayLike | None = None) -> Tracks3D:
@@ -268,6 +275,7 @@ class Tracker3D:
                 id=np.arange(self.last_id + 1, self.last_id + n + 1),
                 kind=kinds,
                 odds=self.parameters.gain * log_odds(scores),
+                sure=np.zeros(n, bool),
                 votes=np.ones(n),
                 born=np.full(n, stamp),
                 seen=np.full(n, stamp),
@@ -286,12 +294,13 @@ class Tracker3D:
         names = self._labels.names
         unseen = (stamp - tracks.seen) / 1e9
         score = probability(tracks.odds)
-        confirmed = np.where(score >= self.parameters.confirm_score, State.CONFIRMED, State.TENTATIVE)
+        seen = np.where(score >= self.parameters.confirm_score, State.CONFIRMED, State.TENTATIVE)
+        hidden = np.where(tracks.sure, State.OCCLUDED, State.TENTATIVE)
         return Tracks3D(
             stamp=stamp,
             id=tracks.id.copy(),
             label=tuple(names[kind] for kind in tracks.kind),
-            state=np.where(unseen > 0, State.OCCLUDED, confirmed).astype(np.int64),
+            state=np.where(unseen > 0, hidden, seen).astype(np.int64),
             score=score,
             boxes=transform(belief.mean[:, :BOX], back),
             covariance=turn_box @ belief.covariance[:, :BOX, :BOX] @ turn_box.T,

@@ -82,7 +82,10 @@ class MultiObject3DParameters:
         "giou", "What a pair of track and detection costs: 1 - GIoU, 1 - IoU, or the distance of centres in m.",
         choices=(*COSTS,),
     )  # fmt: skip
-    limit: float = parameter(1.4, "Pairs must cost less than this.", minimum=0, maximum=1000)
+    limit: float = parameter(
+        1.4, "Pairs must cost less than this: up to 2 with giou, up to 1 with iou, m with distance.", minimum=0,
+        maximum=1000,
+    )  # fmt: skip
     gate: float = parameter(
         5.0, "Centres of pairs must be closer than this, seen from above.", unit="m", minimum=0.001, maximum=1000
     )
@@ -289,11 +292,12 @@ class MultiObject3DPipeline(Pipeline):
             boxes, standing = boxes_of(pose @ poses, sizes)
             if self.parameters.score_scale == "log_odds":
                 scores = probability(scores)
+        finite = np.isfinite(boxes).all(1) & np.isfinite(scores)
         wrong = {
-            "not finite": ~(np.isfinite(boxes).all(1) & np.isfinite(scores)),
-            "without size": ~(sizes > 0).all(1),
-            "of a score outside of 0 to 1 (see score_scale)": (scores < 0) | (scores > 1),
-            "leaning over by more than 45 degrees (is z up? see up_axis)": ~standing,
+            "not finite": ~finite,
+            "without size": finite & ~(sizes > 0).all(1),
+            "of a score outside of 0 to 1 (see score_scale)": finite & ((scores < 0) | (scores > 1)),
+            "leaning over by more than 45 degrees (is z up? see up_axis)": finite & ~standing,
         }
         good = ~np.any([*wrong.values()], axis=0)
         if count := int((~good).sum()):

@@ -116,3 +116,28 @@ def test_the_doubt_of_a_velocity_is_that_of_samples(speed):
     samples = rng.normal(mean, np.sqrt(variance), (200_000, 10))
     velocities = samples[:, 7, None] * np.stack([np.cos(samples[:, 6]), np.sin(samples[:, 6])], 1)
     np.testing.assert_allclose(got.covariance[0, :2, :2], np.cov(velocities.T), rtol=0.06, atol=0.06)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_sizes_and_headings_are_less_sure_later(name):
+    model, dt = MODELS[name], 0.4
+    before = model.start(BOXES, CAR)
+    grown = np.diagonal(model.predict(before, CAR, dt).covariance[0] - before.covariance[0])
+    car = NOISE["car"]
+    np.testing.assert_allclose(grown[3:6], (car.size / 10) ** 2 * dt, atol=1e-12)
+    # a heading turns by what is known of turn rates at first sight, in constant_turn with what pushes them beside
+    pushed = car.turn_acceleration**2 * dt**3 / 3 if name == "constant_turn" else 0.0
+    assert grown[YAW] == pytest.approx((car.turn * dt) ** 2 + pushed)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_turned_round_the_doubt_is_as_before(name):
+    model, path = MODELS[name], np.tile(BOXES[0], (10, 1))
+    path[:, 0] += 0.8 * np.arange(10)
+    belief = followed(model, path, 0.1)
+    turned = Belief(belief.mean.copy(), belief.covariance.copy())
+    model.turn_round(turned, np.array([True]))
+    one, other = (model.predict(b, CAR, 0.5) for b in (belief, turned))
+    np.testing.assert_allclose(other.mean[0, :3], one.mean[0, :3], atol=1e-9)
+    np.testing.assert_allclose(other.covariance[0, :BOX, :BOX], one.covariance[0, :BOX, :BOX], atol=1e-9)
+    np.testing.assert_allclose(model.velocity(other).covariance, model.velocity(one).covariance, atol=1e-9)

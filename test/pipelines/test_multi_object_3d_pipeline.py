@@ -91,8 +91,8 @@ class TestBadInput:
             assert len(result.boxes) == 1
         (warning,) = pipeline.warnings()
         assert warning == (
-            "8 of 9 detections cannot be used: 4 not finite, 3 without size, 1 of a score outside of 0 to 1 (see "
-            "score_scale), 2 leaning over by more than 45 degrees (is z up? see up_axis)"
+            "8 of 9 detections cannot be used: 4 not finite, 2 without size, 1 of a score outside of 0 to 1 (see "
+            "score_scale), 1 leaning over by more than 45 degrees (is z up? see up_axis)"
         )
         assert pipeline.status()["unusable_detections"] == 24
         feed(pipeline, seen(3, car(5)))
@@ -115,6 +115,7 @@ class TestBadInput:
         [
             ({"death_score": 0.6}, r"death_score is 0\.6, it must not be above birth_score, 0\.5"),
             ({"reorder_wait": 1.0}, "reorder_wait is 1 s"),
+            ({"cost": "iou"}, r"limit is 1\.4, with cost iou it must not be above 1"),
             ({"noise": "car: {speed: 0}"}, "speed of noise of car is 0"),
             ({"ego_motion": "odometry", "mounting": "1 2"}, "mounting is '1 2', it must be six numbers"),
         ],
@@ -179,6 +180,21 @@ def test_turning_objects_have_a_turn_rate_about_the_up_axis():
     np.testing.assert_allclose(box.velocity[3:], [0, -0.5, 0], atol=0.05)  # -y is up
     assert np.linalg.norm(box.velocity[:3]) == pytest.approx(5, abs=0.2)
     assert np.isfinite(quaternion_of(box.pose[:3, :3])).all()
+
+
+def test_doubt_is_in_the_frame_of_the_detections():
+    """A car that turns is less sure along its heading than across; the sensor stands turned away from the world."""
+    sensor = pose_of_angles(3, -2, 0, 0, 0, 1.1)
+    plain, turned = make(motion="constant_turn"), make(motion="constant_turn", ego_motion="odometry")
+    for k in range(6):
+        (one,) = feed(plain, seen(k, car(0.8 * k)))
+        there = Odometry(START + k * DT, "odom", "lidar", sensor)
+        (other,) = feed(turned, there, seen(k, inverse(sensor) @ car(0.8 * k)))
+    turn = np.kron(np.eye(2), sensor[:3, :3])
+    for name in ("covariance", "velocity_covariance"):
+        expected = getattr(one.boxes[0], name)
+        assert np.ptp(np.diag(expected)[:2]) > 0.01 * expected[0, 0]
+        np.testing.assert_allclose(turn @ getattr(other.boxes[0], name) @ turn.T, expected, atol=1e-9)
 
 
 def test_noise_of_a_class_is_that_of_its_parameter():
