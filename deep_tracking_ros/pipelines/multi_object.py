@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -23,6 +23,7 @@ from deep_tracking_ros.types import (
     Detections,
     FloatArray,
     Frame,
+    Matrix,
     State,
     TrackedBox,
     TrackedBoxes,
@@ -205,11 +206,9 @@ class MultiObjectPipeline(Pipeline):
             reasons = ", ".join(f"{int(rows.sum())} {reason}" for reason, rows in wrong.items() if rows.any())
             self._note(f"{count} of {len(detections)} detections cannot be used: {reasons}")
             detections = tuple(d for d, use in zip(detections, good, strict=True) if use)
-        lengths = {len(d.embedding) for d in detections if d.embedding is not None}
-        looks = None
-        if len(lengths) == 1:  # embeddings of different lengths cannot be compared
-            none = np.zeros(lengths.pop(), np.float32)
-            looks = np.nan_to_num([none if d.embedding is None else d.embedding for d in detections])
+        looks, problem = _looks([d.embedding for d in detections])
+        if problem:
+            self._note(problem)
         return Boxes(
             boxes=boxes[good],
             scores=scores[good],
@@ -289,6 +288,22 @@ class MultiObjectPipeline(Pipeline):
         self._camera.reset()
         self._states = Counter()
         self._last_reset = reason
+
+
+def _looks(embeddings: Sequence[FloatArray | None]) -> tuple[Matrix | None, str]:
+    """(N, D) embeddings of unit length, of zeros where there is none; and what is wrong, empty = nothing."""
+    lengths = sorted({len(look) for look in embeddings if look is not None})
+    if len(lengths) > 1:
+        return None, f"embeddings of {' and '.join(map(str, lengths))} numbers cannot be compared, so none is looked at"
+    if not lengths:
+        return None, ""
+    looks = np.array([np.zeros(lengths[0]) if look is None else look for look in embeddings], np.float64)
+    finite = np.asarray(np.isfinite(looks).all(1))
+    looks[~finite] = 0
+    norms = np.linalg.norm(looks, axis=1, keepdims=True)
+    count = np.count_nonzero(~finite)
+    problem = f"{count} of {len(embeddings)} embeddings are not finite" if count else ""
+    return looks / np.where(norms > 0, norms, 1), problem
 
 
 def _doubt(tracks: Tracks) -> FloatArray:

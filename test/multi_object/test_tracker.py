@@ -196,6 +196,23 @@ def test_appearance_decides_where_boxes_do_not():
     assert blind.scores.tolist() == [0.8, 0.9]
 
 
+def test_appearance_means_nothing_where_boxes_overlap_little():
+    looks, scores = np.array([[0.0, 0.0], [1.0, 0.0]]), np.array([0.8, 0.9])
+    beside = found([at(104, 50), at(120, 50)], scores, 0, looks)  # the one that looks like it overlaps by a third
+    seen = run([*[found([at(100, 50)], 0.9, 0, looks[1:])] * 5, beside])[-1]
+    assert seen.ids.tolist() == [1, 2]
+    assert seen.scores.tolist() == [0.8, 0.9]
+
+
+def test_a_look_is_not_forgotten_for_one_that_was_seen_once():
+    looks, scores = np.eye(2), np.array([0.7, 0.9])
+    usual, flawed = found([at(100, 50)], 0.9, 0, looks[:1]), found([at(100, 50)], 0.9, 0, looks[1:])
+    both = found([at(95, 50), at(105, 50)], scores, 0, looks)
+    seen = run([*[usual] * 5, flawed, both])[-1]
+    assert seen.scores.tolist() == [0.7, 0.9]  # the box of the usual look is its own
+    assert run([*[flawed] * 5, usual, both])[-1].scores.tolist() == [0.9, 0.7]
+
+
 def test_camera_motion_takes_the_jerk_out():
     boxes = [found([at(100, 100), at(300, 100)])] * 5
     jerk = np.array([[1.0, 0.0, 200.0], [0.0, 1.0, 0.0]])

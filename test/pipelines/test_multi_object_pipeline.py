@@ -197,6 +197,38 @@ def test_what_cannot_be_used_is_counted_and_told():
     assert [b.id for b in result.boxes] == [1, 2]
 
 
+@pytest.mark.parametrize("length", [1e-3, 1.0, 20.0, 1e30])
+def test_only_the_direction_of_embeddings_counts(length):
+    """A stranger, who looks otherwise, stands beside one whose look is not seen for once."""
+    mine, other = length * np.array([1.0, 0.0], np.float32), length * np.array([0.1, 0.995], np.float32)
+    pipeline = make()
+    for k in range(8):
+        feed(pipeline, Detections(START + k * DT, "camera", (Detection(box(100), 0.9, "person", mine),)))
+    pair = Detection(box(100), 0.9, "person"), Detection(box(110), 0.8, "person", other)
+    (result,) = feed(pipeline, Detections(START + 8 * DT, "camera", pair))
+    assert [(b.id, b.score) for b in result.boxes] == [(1, 0.9), (2, 0.8)]
+
+
+@pytest.mark.parametrize(
+    ("embeddings", "problem"),
+    [
+        ([[1, 0], [0, 1, 0]], "embeddings of 2 and 3 numbers cannot be compared, so none is looked at"),
+        ([[1, 0], [np.nan, 1]], "1 of 2 embeddings are not finite"),
+        ([[1, 0], [0, 0]], ""),
+        ([[1, 0], None], ""),
+    ],
+)
+def test_embeddings_that_cannot_be_used_are_told(embeddings, problem):
+    looks = [None if e is None else np.array(e, np.float32) for e in embeddings]
+    detections = tuple(Detection(box(x), 0.9, "person", look) for x, look in zip((50, 400), looks, strict=True))
+    pipeline = make()
+    for k in range(3):
+        (result,) = feed(pipeline, Detections(START + k * DT, "camera", detections))
+        assert pipeline.warnings() == ((problem,) if problem else ())
+    assert [b.id for b in result.boxes] == [1, 2]
+    assert pipeline.status()["unusable_detections"] == 0
+
+
 def test_prediction_to_now_is_bounded_and_leaves_the_lost_alone():
     pipeline = make(predict_to_now=True, max_prediction=0.2, occluded_time=0.05)
     results = feed(pipeline, *(seen(k, 50 + 4 * k, *([400] if k < 10 else [])) for k in range(14)))
