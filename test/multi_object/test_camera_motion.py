@@ -23,12 +23,25 @@ def test_the_motion_that_was_made_is_found(picture, true):
     assert corners @ found.T == pytest.approx(corners @ true.T, abs=0.5)  # px
 
 
-def test_objects_that_move_do_not_count(picture):
-    camera, box = CameraMotion(), np.array([[200.0, 100.0, 800.0, 600.0]])
-    camera.step(picture, box)
+def test_objects_that_move_do_not_count_though_they_fill_most_of_the_image(picture):
+    box = np.array([[80.0, 60.0, 880.0, 660.0]])
     moved = picture.copy()
-    moved[100:600, 210:800] = picture[100:600, 200:790]
-    assert camera.step(moved, box) == pytest.approx(np.eye(3)[:2], abs=1)  # they moved by 10 px
+    moved[60:660, 90:880] = picture[60:660, 80:870]
+    for objects, seen in ((box, 0.0), (NONE, 10.0)):
+        camera = CameraMotion()
+        camera.step(picture, objects)
+        expected = np.array([[1, 0, seen], [0, 1, 0]])
+        assert camera.step(moved, objects) == pytest.approx(expected, abs=0.5)  # px
+
+
+def test_pixel_centres_are_at_integers_in_the_small_image_too(monkeypatch):
+    """What turns about the middle of the small image turns about the middle of the large one."""
+    camera, square = CameraMotion(), np.zeros((1920, 1920, 3), np.uint8)
+    middle = (480 - 1) / 2
+    quarter = np.array([[0.0, -1.0, 2 * middle], [1.0, 0.0, 0.0]])
+    assert quarter @ [middle, middle, 1] == pytest.approx([middle, middle])
+    monkeypatch.setattr(camera, "_fit", lambda grey: quarter)
+    assert camera.step(square, NONE) @ [959.5, 959.5, 1] == pytest.approx([959.5, 959.5])
 
 
 def test_an_empty_picture_tells_nothing(picture):

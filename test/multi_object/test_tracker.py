@@ -170,6 +170,52 @@ def test_low_scores_continue_tracks_but_begin_none():
     assert tracks.scores[0] == 0.3
 
 
+def test_low_scores_continue_only_what_was_seen_just_now():
+    steps = [found([at(50, 50)])] * 3
+    low = found([at(50, 50)], 0.3)
+    assert run([*steps, low])[-1].scores.tolist() == [0.3]
+    assert run([*steps, NOTHING, low])[-1].scores.tolist() == [-1]
+    assert run([*steps, NOTHING, found([at(50, 50)], 0.7)])[-1].scores.tolist() == [0.7]
+
+
+BESIDE = 21.0
+"""px between boxes of 40 px that overlap by 19 / 61, 0.31."""
+
+
+@pytest.mark.parametrize(("score", "same"), [(0.65, True), (0.62, False)])
+def test_the_overlap_of_confirmed_tracks_counts_by_the_score(score, same):
+    tracks = run([*[found([at(100, 50)])] * 5, found([at(100 + BESIDE, 50)], score)])[-1]
+    assert tracks.scores.tolist() == [score if same else -1]  # 0.31 * 0.65 is above 0.2
+
+
+@pytest.mark.parametrize(("score", "same"), [(0.99, True), (0.9, False), (0.7, False)])
+def test_tentative_tracks_must_overlap_more(score, same):
+    tracks = run([NOTHING, found([at(100, 50)]), found([at(100 + BESIDE, 50)], score)])[-1]
+    assert tracks.ids.tolist() == ([1] if same else [2])  # 0.31 * 0.99 is above 0.3
+
+
+@pytest.mark.parametrize("jerk", [None, -100.0])
+def test_of_two_that_overlap_alike_the_one_straight_on_is_taken(jerk):
+    """Also where the camera turned just then, and the whole way there looks like one back."""
+    tracker = MultiObjectTracker()
+    expected = tracker.predicted(run(FAST, tracker)[-1], 0.04).boxes[0]
+    step = np.array([14.0, 0, 14, 0])
+    ahead, behind = expected + step, expected - step
+    assert behind[0] < FAST[-1].boxes[0, 0]  # it would have turned back
+    matrix = np.array([[1.0, 0.0, jerk or 0.0], [0.0, 1.0, 0.0]])
+    both = found(np.array([ahead, behind]) + [matrix[0, 2], 0] * 2, np.array([0.9, 0.91]))
+    assert tracker.step(11 * DT, both, None if jerk is None else matrix).scores[0] == 0.9
+
+
+def test_the_size_of_what_is_hidden_does_not_run_away():
+    growing = [found([at(100, 50, 40 + 4 * k, 80)]) for k in range(6)]
+    tracks = run([*growing, *[NOTHING] * 6])
+    widths = [t.boxes[0, 2] - t.boxes[0, 0] for t in tracks[-7:]]
+    assert tracks[-7].velocities[0, 2] > 50  # px/s
+    assert widths[1] > widths[0]
+    assert widths[2:] == pytest.approx([widths[1]] * 5)
+
+
 def test_an_object_that_hid_and_slowed_down_comes_back_with_its_id():
     way = [100 + 8 * k for k in range(20)]  # 200 px/s
     steps = [found([at(x, 50)]) for x in way] + [NOTHING] * 6
