@@ -43,7 +43,6 @@ class Fused:
 
     image_row: Indices  # (N,) row of the box in the image that is the same object; -1 = none
     odds: Array  # (N,) log-odds that the object exists
-    asked: Flags  # (N,) whether the camera should have seen it
 
 
 def outlines(poses: Array, sizes: Array, camera: Array, matrix: Array) -> tuple[Array, Array]:
@@ -87,6 +86,7 @@ def fuse(
     scores: Array,
     size: tuple[int, int],
     settings: FusionSettings | None = None,
+    kinds: tuple[Indices, Indices] | None = None,
 ) -> Fused:
     """Which objects in space are which in the image, and how sure each of them is with both together.
 
@@ -101,6 +101,8 @@ def fuse(
         boxes: (M, 4) of the objects followed in the image, px.
         scores: (M,) probability of each, -1 = unknown.
         size: width and height of the image, px.
+        kinds: (N,) and (M,), what each may be: those of different numbers are not the same object; -1 = anything.
+            None = all may be anything.
     """
     s = settings or FusionSettings()
     n, m = len(seen), len(boxes)
@@ -111,6 +113,10 @@ def fuse(
     usable = np.flatnonzero((sides > 0).all(1))  # false for nan
     if len(usable) and m:
         i, j, overlap = overlaps(on_image[usable], np.clip(boxes, -0.5, limits), s.overlap)
+        if kinds is not None:
+            mine, theirs = kinds[0][usable[i]], kinds[1][j]
+            same = (mine == theirs) | (mine < 0) | (theirs < 0)
+            i, j, overlap = i[same], j[same], overlap[same]
         pairs = assign_pairs(i, j, 1 - overlap, (len(usable), m), 1.0)
         row[usable[pairs[:, 0]]] = pairs[:, 1]
     asked = _visible(seen, on_image, depth, s) & (row < 0)
@@ -119,7 +125,7 @@ def fuse(
     word = np.where(scores < 0, s.camera_precision, np.minimum(scores, s.camera_precision))
     total[linked] += np.maximum(_log_odds(word[row[linked]]), 0)
     total[asked] += np.log(max(1 - s.camera_recall, 1e-9))
-    return Fused(row, total, asked)
+    return Fused(row, total)
 
 
 def _visible(seen: Array, on_image: Array, depth: Array, s: FusionSettings) -> Flags:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deep_tracking_ros.errors import DeepTrackingError, InvalidRequestError
 from deep_tracking_ros.geometry.poses import inverse
@@ -24,6 +25,7 @@ from deep_tracking_ros.types import (
     State,
     StaticTransforms,
     TrackedBox,
+    TrackedBox3D,
     TrackedBoxes,
     TrackedBoxes3D,
     Transforms,
@@ -53,6 +55,11 @@ class FusionParameters:
         0.3, "Least IoU of an object's outline in the image and a box there that are the same.", minimum=0.01,
         maximum=1,
     )  # fmt: skip
+    classes: str = parameter(
+        "person, pedestrian; car, van, truck, bus, tram, train, vehicle",
+        "Labels that may be of the same object, with a semicolon between those that may not: a person is not linked "
+        "with a car. Labels that are not named go with all.",
+    )
     camera_recall: float = parameter(
         0.9, "Probability that the camera's tracker follows an object that it can see.", minimum=0, maximum=0.999
     )
@@ -79,9 +86,10 @@ class FusionPipeline(Pipeline):
     """Boxes in space in, the same boxes out with what the camera says of them: one result for each.
 
     An object whose outline overlaps a track in the image gets the id of that (``image_id``), its label and a score of
-    both sensors; ids, poses and all else stay as they are. Boxes in the image are moved along their velocity to the
-    time of those in space, which each of them hold for (``valid_at``). Where nothing is known of the camera at that time, boxes pass as they came, and `warnings`
-    says why. Epochs are those of the boxes in space.
+    both sensors; ids, poses and all else stay as they are. Objects are linked by where they are; of what they are only
+    ``classes`` says who is not whom, and the camera has the last word. Boxes in the image are moved along their
+    velocity to the time that those in space hold for (``valid_at``). Where nothing is known of the camera at that time,
+    boxes pass as they came, and `warnings` says why. Epochs are those of the boxes in space.
     """
 
     name = "fusion"
@@ -98,7 +106,7 @@ class FusionPipeline(Pipeline):
     remembered = frozenset({"boxes", "camera_info", "tf", "tf_static"})
 
     def __init__(self, parameters: FusionParameters) -> None:
-        """Raises `InvalidRequestError` where the place of the camera is told in no way, or in a wrong one."""
+        """Raises `InvalidRequestError` where the camera's place is told in no way or a wrong one, or classes are wrong."""
         self.parameters: FusionParameters = parameters
         try:
             pose = read_mounting(parameters.camera_pose)
@@ -114,12 +122,13 @@ class FusionPipeline(Pipeline):
         if self._place is not None:
             self.inputs = {k: v for k, v in self.inputs.items() if not k.startswith("tf")}  # type: ignore[misc]
         self._settings = part(FusionSettings, parameters)
+        self._kinds = read_classes(parameters.classes)
         self.turns: Turns[TrackedBoxes3D] = Turns(0.0, parameters.reorder_tolerance, parameters.max_gap)
         self._due: deque[Turn[TrackedBoxes3D]] = deque()
         self._images: deque[TrackedBoxes] = deque(maxlen=KEPT)
         self._image_jumps = self._jumps_known = 0  # jumps of boxes in the image: so far, and at the last one in space
         self._camera: Camera | None = None
-        self._frames = self._fused = self._linked = 0
+        self._frames = self._fused = self._linked = self._unusable = 0
         self._problem = self._last_problem = ""
 
     def remember(self, port: str, item: Any) -> None:
@@ -155,6 +164,7 @@ class FusionPipeline(Pipeline):
             "frames": self._frames,
             "fused": self._fused,
             "linked": self._linked,
+            "unusable_boxes": self._unusable,
             **self.turns.status(),
             "waiting_for_image": len(self._due),
             "last_problem": self._last_problem,
@@ -201,35 +211,52 @@ class FusionPipeline(Pipeline):
             return item
         self._problem = ""
         dt = seconds(item.valid_at - boxes.valid_at)  # either may have been predicted by its tracker
-        tracks = [track for track in boxes.boxes if track.state in SEEN]
+        seen = [track for track in boxes.boxes if track.state in SEEN]
+        tracks = [track for track in seen if _finite(track.box, track.velocity, track.score)]
+        usable = [_finite(box.pose, box.size, box.score) for box in item.boxes]
+        objects = [box for box, use in zip(item.boxes, usable, strict=True) if use]
+        self._tell_of_unusable(len(item.boxes) - len(objects), len(seen) - len(tracks))
         there = np.array([_moved(track, dt) for track in tracks]).reshape(-1, 4)
-        poses = np.array([box.pose for box in item.boxes]).reshape(-1, 4, 4)
-        sizes = np.array([box.size for box in item.boxes]).reshape(-1, 3)
-        seen, depth = outlines(poses, sizes, place, camera.matrix)
-        scores = np.array([box.score for box in item.boxes])
+        poses = np.array([box.pose for box in objects]).reshape(-1, 4, 4)
+        sizes = np.array([box.size for box in objects]).reshape(-1, 3)
+        outline, depth = outlines(poses, sizes, place, camera.matrix)
+        scores = np.array([box.score for box in objects])
         found = fuse(
-            seen,
+            outline,
             depth,
             log_odds(np.where(scores < 0, 0.5, scores)),
             undistorted(there, camera),
             np.array([track.score for track in tracks]),
             (camera.width, camera.height),
             self._settings,
+            (self._numbers(objects), self._numbers(tracks)),
         )
         linked = [tracks[row] if row >= 0 else None for row in found.image_row]
         merged = probability(found.odds)
         self._fused += 1
         self._linked = sum(track is not None for track in linked)
-        result = tuple(
+        result = iter(
             replace(
                 box,
                 score=float(merged[row]),
                 label=(track.label if track is not None else "") or box.label,
                 image_id=track.id if track is not None else 0,
             )
-            for row, (box, track) in enumerate(zip(item.boxes, linked, strict=True))
+            for row, (box, track) in enumerate(zip(objects, linked, strict=True))
         )
-        return replace(item, boxes=result)
+        whole = tuple(next(result) if use else box for box, use in zip(item.boxes, usable, strict=True))
+        return replace(item, boxes=whole)
+
+    def _numbers(self, boxes: Sequence[TrackedBox] | Sequence[TrackedBox3D]) -> NDArray[np.intp]:
+        return np.array([self._kinds.get(box.label.lower(), -1) for box in boxes], np.intp)
+
+    def _tell_of_unusable(self, in_space: int, in_image: int) -> None:
+        if in_space or in_image:
+            self._unusable += in_space + in_image
+            self._problem = self._last_problem = (
+                f"{in_space} boxes in space and {in_image} in the image are not finite: those in space pass as they "
+                "came, and those in the image are left out"
+            )
 
     def _known(self, item: TrackedBoxes3D, images: tuple[TrackedBoxes, ...]) -> tuple[Camera, TrackedBoxes, Matrix]:
         """Camera, its boxes nearest in time, and (4, 4) of the frame of the boxes in space in the camera's.
@@ -270,6 +297,26 @@ class FusionPipeline(Pipeline):
                 f"the boxes are of an image of {boxes.width}x{boxes.height} px, but camera_info is of "
                 f"{camera.width}x{camera.height} px: remap camera_info to that of the images that are tracked in"
             )
+
+
+def read_classes(text: str) -> Mapping[str, int]:
+    """Label in lower case -> number of its group, of 'person, pedestrian; car, truck'.
+
+    Raises `InvalidRequestError` for a label in several groups.
+    """
+    kinds: dict[str, int] = {}
+    for number, group in enumerate(text.split(";")):
+        for label in {name.strip().lower() for name in group.split(",")} - {""}:
+            if label in kinds:
+                raise InvalidRequestError(
+                    f"classes is {text!r}, in which {label} stands in two groups; it can be in one"
+                )
+            kinds[label] = number
+    return kinds
+
+
+def _finite(*values: Any) -> bool:
+    return all(np.isfinite(value).all() for value in values)
 
 
 def _differ(first: str, second: str) -> bool:

@@ -72,7 +72,6 @@ class TestFuse:
         (box,), _ = project(NEAR)
         found = fuse_boxes([NEAR, LEFT], [SURE, SURE], [box + 3])
         assert found.image_row.tolist() == [0, -1]
-        assert found.asked.tolist() == [False, True]
         assert found.odds == pytest.approx([SURE + np.log(9), SURE + np.log(0.1)])
 
     def test_scores_count_up_to_the_precision_of_the_camera(self):
@@ -97,8 +96,16 @@ class TestFuse:
     )
     def test_of_whom_the_camera_can_know_nothing(self, boxes, why):
         found = fuse_boxes(boxes, [SURE] * len(boxes), [])
-        assert not found.asked[-1], why
-        assert found.odds[-1] == SURE
+        assert found.odds[-1] == SURE, why
+
+    @pytest.mark.parametrize(
+        ("mine", "theirs", "linked"), [(0, 0, True), (0, 1, False), (-1, 1, True), (1, -1, True), (-1, -1, True)]
+    )
+    def test_what_cannot_be_the_same_is_not_linked(self, mine, theirs, linked):
+        seen, depth = project(LEFT, NEAR)
+        kinds = np.array([0, mine]), np.array([theirs])
+        found = fuse(seen, depth, np.zeros(2), seen[1:], np.ones(1), SIZE, FusionSettings(), kinds)
+        assert found.image_row.tolist() == [-1, 0 if linked else -1]
 
     @given(st.permutations(range(3)))
     @settings(deadline=None)
@@ -111,7 +118,7 @@ class TestFuse:
 
     def test_nothing_on_either_side(self):
         found = fuse(np.zeros((0, 4)), np.zeros(0), np.zeros(0), np.zeros((0, 4)), np.zeros(0), SIZE)
-        assert found.image_row.shape == found.odds.shape == found.asked.shape == (0,)
+        assert found.image_row.shape == found.odds.shape == (0,)
         (box,), _ = project(NEAR)
         found = fuse(np.zeros((0, 4)), np.zeros(0), np.zeros(0), box[None], np.ones(1), SIZE)
         assert found.odds.shape == (0,)

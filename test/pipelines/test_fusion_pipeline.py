@@ -114,6 +114,69 @@ def test_boxes_that_were_predicted_are_not_moved_twice():
 
 
 @pytest.mark.parametrize(
+    ("space", "image", "classes", "linked"),
+    [
+        ("Vehicle", "CAR", None, True),
+        ("car", "person", None, False),
+        ("pedestrian", "person", None, True),
+        ("pedestrian", "truck", None, False),
+        ("cyclist", "person", None, True),
+        ("", "person", None, True),
+        ("car", "person", "", True),
+        ("cup", "mug", " cup,mug ; bowl", True),
+        ("cup", "bowl", " cup,mug ; bowl", False),
+    ],
+)
+def test_what_an_object_is_decides_whom_it_may_be_in_the_image(space, image, classes, linked):
+    pipeline = make(**({} if classes is None else {"classes": classes}))
+    boxes = in_space(0, NEAR)
+    boxes = replace(boxes, boxes=(replace(boxes.boxes[0], label=space),))
+    (result,) = feed(pipeline, CAMERA, in_image(0, NEAR, label=image), boxes)
+    assert (result.boxes[0].image_id, result.boxes[0].label) == ((40, image) if linked else (0, space))
+
+
+def test_a_label_is_of_one_class():
+    with pytest.raises(
+        InvalidRequestError, match=r"classes is 'car, van; bus, Car', in which car stands in two groups"
+    ):
+        make(classes="car, van; bus, Car")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("box", np.full(4, np.nan)), ("score", np.nan), ("velocity", np.full(4, np.inf))]
+)
+def test_boxes_in_the_image_that_are_no_numbers_are_left_out(field, value):
+    pipeline, image = make(), in_image(0, NEAR, LEFT)
+    image = replace(image, boxes=(replace(image.boxes[0], **{field: value}), image.boxes[1]))
+    (result,) = feed(pipeline, CAMERA, image, in_space(0, NEAR, LEFT))
+    assert [box.image_id for box in result.boxes] == [0, 41]
+    assert np.isfinite([box.score for box in result.boxes]).all()
+    assert "0 boxes in space and 1 in the image are not finite" in pipeline.warnings()[0]
+    feed(pipeline, in_image(1, NEAR), in_space(1, NEAR))
+    assert pipeline.warnings() == ()
+    assert pipeline.status()["unusable_boxes"] == 1
+
+
+@pytest.mark.parametrize(("field", "value"), [("pose", np.full((4, 4), np.nan)), ("size", np.inf * NEAR[3:6])])
+def test_boxes_in_space_that_are_no_numbers_pass_as_they_came(field, value):
+    pipeline, space = make(), in_space(0, LEFT, NEAR)
+    space = replace(space, boxes=(replace(space.boxes[0], **{field: value}), space.boxes[1]))
+    (result,) = feed(pipeline, CAMERA, in_image(0, NEAR), space)
+    assert result.boxes[0] is space.boxes[0]
+    assert (result.boxes[1].id, result.boxes[1].image_id) == (8, 40)
+    assert "1 boxes in space and 0 in the image are not finite" in pipeline.warnings()[0]
+
+
+def test_what_was_in_the_image_before_a_reset_is_forgotten():
+    pipeline = make(image_wait=0.0)
+    feed(pipeline, CAMERA, in_image(0, NEAR))
+    pipeline.reset("a test")
+    (result,) = feed(pipeline, in_space(0, NEAR))
+    assert result.boxes[0].image_id == 0
+    assert "none came" in pipeline.warnings()[0]
+
+
+@pytest.mark.parametrize(
     ("items", "why"),
     [
         ((in_image(0, NEAR),), "no camera_info came"),
