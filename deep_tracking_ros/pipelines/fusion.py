@@ -106,7 +106,7 @@ class FusionPipeline(Pipeline):
     remembered = frozenset({"boxes", "camera_info", "tf", "tf_static"})
 
     def __init__(self, parameters: FusionParameters) -> None:
-        """Raises `InvalidRequestError` where the camera's place is told in no way or a wrong one, or classes are wrong."""
+        """Raises `InvalidRequestError` where the camera's place is told in no way or a wrong one, or classes are."""
         self.parameters: FusionParameters = parameters
         try:
             pose = read_mounting(parameters.camera_pose)

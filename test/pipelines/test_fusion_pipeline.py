@@ -274,13 +274,17 @@ def test_boxes_and_calibration_of_different_images_are_told_apart(camera, boxes,
     assert pipeline.warnings() == ()
 
 
-def test_a_lens_that_bends_lines_is_taken_into_account():
+@pytest.mark.parametrize(
+    ("model", "distortion"), [("plumb_bob", [-0.3, 0.1, 0, 0, 0]), ("equidistant", [0.1, -0.02, 0, 0])]
+)
+def test_a_lens_that_bends_lines_is_taken_into_account(model, distortion):
     import cv2
 
-    bent = Camera(1240, 375, K, np.array([-0.3, 0.1, 0, 0, 0]))
+    bent = Camera(1240, 375, K, np.array(distortion), model)
     straight = np.array([[100.0, 50, 400, 300]])
-    rays = np.linalg.inv(K) @ np.array([[100, 50, 1], [400, 50, 1], [100, 300, 1], [400, 300, 1]], float).T
-    pixels = cv2.projectPoints(rays.T, np.zeros(3), np.zeros(3), K, bent.distortion)[0].reshape(4, 2)
+    rays = (np.linalg.inv(K) @ np.array([[100, 50, 1], [400, 50, 1], [100, 300, 1], [400, 300, 1]], float).T).T
+    project = cv2.fisheye.projectPoints if model == "equidistant" else cv2.projectPoints
+    pixels = project(rays[:, None], np.zeros(3), np.zeros(3), K, bent.distortion)[0].reshape(4, 2)
     box = np.concatenate([pixels.min(0), pixels.max(0)])[None]
     assert np.abs(box - straight).max() > 10
     assert np.abs(undistorted(box, bent) - straight).max() < np.abs(box - straight).max() / 2
