@@ -52,7 +52,7 @@ def test_a_tracker_in_space_gives_the_noise_of_its_class_to_a_number_that_it_giv
 def test_a_tracker_in_space_does_not_grow_with_labels_that_are_made_up_without_end():
     tracker, box = Tracker3D(), np.array([[0, 0, 0, 4, 2, 2, 0.0]])
     for k in range(200):
-        tracks = tracker.step(Boxes3D(box, np.ones(1), [f"thing {k}"]), k * 10**9)
+        tracks = tracker.step(Boxes3D(box, np.ones(1), [f"thing {k}"]), 2 * k * 10**9)
         assert tracks.label[-1] == f"thing {k}"
     # that of the newest track, and of the one before it, which is forgotten in the step that brings the newest
     assert len(tracker._noise) == len(tracker._labels.names) == 2
