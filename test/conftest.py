@@ -21,8 +21,6 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if "slow" in item.keywords and not config.getoption("--all"):
             item.add_marker(pytest.mark.skip(reason="slow: run with --all (make test-all)"))
-        if "ros" in item.keywords and not item.get_closest_marker("timeout"):
-            item.add_marker(pytest.mark.timeout(600))  # processes take their time to start where others run too
 
 
 # Those that Linux leaves free of ports for other use, beside 0 to 101, in which people and robots are.
