@@ -64,7 +64,7 @@ HEADS: dict[str, Head] = {
     ),
     "atom": Head(
         "atom", {"channels": 64}, "ATOM: an online classifier finds the target, its overlap is climbed.",
-        grid={"size_rate": (0.5, 0.8), "window": (0.15, 0.3)},
+        near=128, grid={"size_rate": (0.5, 0.8), "window": (0.15, 0.3)},
     ),
     "rpt": Head(
         "rpt", {"channels": 96}, "RPT: the target is a set of points, read by deformable convolution.",
