@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from deep_tracking_ros.pipelines.pipeline import Pipeline
     from deep_tracking_ros.ros.measurements import Measurements
-    from deep_tracking_ros.ros.parameters import NodeParameters
+    from deep_tracking_ros.ros.parameters import SensorParameters
 
 PATIENCE = 5.0
 """An input that is silent for longer is worth a warning, s."""
@@ -49,18 +49,20 @@ class Intake:
         self,
         node: Node,
         pipeline: Pipeline,
-        parameters: NodeParameters,
+        parameters: SensorParameters,
+        transport: str,
         measurements: Measurements,
         receive: Callable[[Item], None],
         report: Callable[[Exception], None],
         converters: Mapping[type, Converter] = CONVERTERS,
     ) -> None:
-        """``receive`` takes every input as it comes, and ``report`` the error of one that cannot be read.
+        """Images come by a ``transport``, raw or compressed.
 
-        Counted are those that the pipeline works on, and not what it only remembers for them. ``converters`` say which
-        messages inputs other than images and clouds come as. Raises `DataError` where the package of one is missing.
+        ``receive`` takes every input as it comes, and ``report`` the error of one that cannot be read. Counted are
+        those that the pipeline works on, and not what it only remembers for them. ``converters`` say which messages
+        inputs other than images and clouds come as. Raises `DataError` where the package of one is missing.
         """
-        self._node, self._parameters = node, parameters
+        self._node, self._parameters, self._transport = node, parameters, transport
         self._measurements, self._receive, self._report = measurements, receive, report
         self._converters = converters
         self._logger = node.get_logger()
@@ -107,13 +109,13 @@ class Intake:
             self._heard[port] = inf  # said once and for all: silence means nothing
 
     def _subscribe_sensor(self, port: str, kind: type, reliability: str) -> None:
-        """Clouds, or images by the transport that the parameters name, compressed beside the (remapped) raw topic."""
+        """Clouds, or images by the transport that was chosen, compressed beside the (remapped) raw topic."""
         topic = self._node.resolve_topic_name(port)
         type_: str
         read: Callable[[Any], Any]
         if kind is Cloud:
             type_, read = CLOUD, lambda data: clouds.read_cloud(parse_cloud(data))
-        elif self._parameters.image_transport == "compressed":
+        elif self._transport == "compressed":
             topic, type_ = f"{topic}/compressed", COMPRESSED
             read = lambda data: images.frame(parse_compressed_image(data))  # noqa: E731
         else:

@@ -169,6 +169,13 @@ LAUNCHES: Mapping[str, Launch] = {
         (
             Argument("detections", "/detections", "topic of the detections (Detection2DArray)", role="topic"),
             *_DETECTIONS,
+            Argument(
+                "camera_motion",
+                "",
+                "take the camera's own motion out of that of the objects, by its images; empty = as in the params file",
+                ("", *SWITCH),
+                role="parameter",
+            ),
             *_IMAGES,
             *_COMMON,
         ),

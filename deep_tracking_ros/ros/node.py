@@ -38,7 +38,11 @@ from deep_tracking_ros.ros.parameters import (
     DeclaredParameters,
     DetectionParameters,
     NodeParameters,
+    OverlayParameters,
+    SensorParameters,
+    TransportParameters,
     VisionParameters,
+    draws,
     node_parameters,
 )
 from deep_tracking_ros.ros.results import Results
@@ -158,7 +162,7 @@ class PipelineNode(LifecycleNode):
         vision_in = self._read(DetectionParameters).detections_type == "vision_msgs"
         self._converters = {**CONVERTERS, **DETECTIONS} if vision_in else CONVERTERS
         vision_out = self._read(VisionParameters).publish_vision_msgs
-        self._results = Results(self, pipeline.outputs, self.diagnostics.measurements, vision_out)
+        self._results = Results(self, pipeline.outputs, self.diagnostics.measurements, vision_out, draws(self.kind))
         self._commands = Commands(self, pipeline.commands, self.submit)
         if {SetTarget, RemoveTarget} <= set(pipeline.commands.values()):
             self._goals = Goals(self, self.submit)
@@ -193,13 +197,14 @@ class PipelineNode(LifecycleNode):
     def _start(self) -> None:
         assert self.pipeline is not None
         self._own = self._declared.read(NodeParameters)
+        self._overlay_rate = self._read(OverlayParameters).overlay_rate
         self._mailbox = mailbox = Mailbox(1 if self._own.intake == "newest" else self._own.intake_limit)
         self._worker = Thread(target=self._work, args=(mailbox, self.pipeline), name=self.get_name(), daemon=True)
         self._worker.start()
+        sensors, transport = self._read(SensorParameters), self._read(TransportParameters).image_transport
+        callbacks = self._receive, self._report
         measurements = self.diagnostics.measurements
-        self._intake = Intake(
-            self, self.pipeline, self._own, measurements, self._receive, self._report, self._converters
-        )
+        self._intake = Intake(self, self.pipeline, sensors, transport, measurements, *callbacks, self._converters)
 
     def _stop(self) -> None:
         if self._intake is not None:
@@ -258,8 +263,9 @@ class PipelineNode(LifecycleNode):
         results = pipeline.step_together([(job.port, job.value) for job in jobs])
         measurements.time(step=(perf_counter() - began) * 1e3)
         for job, outputs in zip(jobs, results, strict=True):
+            about = isinstance(job.value, Frame) and job.port not in pipeline.remembered
             for output in outputs:
-                self._publish(output, job.value if isinstance(job.value, Frame) else None, pipeline)
+                self._publish(output, job.value if about else None, pipeline)
             measurements.time(latency=(monotonic() - job.arrived) * 1e3)
 
     def _publish(self, output: Output, frame: Frame | None, pipeline: Pipeline) -> None:
@@ -272,7 +278,7 @@ class PipelineNode(LifecycleNode):
         if self._goals is not None:
             self._goals.feed(output.item, message)
         if frame is not None:
-            self._results.draw(output, frame, self._own.overlay_rate)
+            self._results.draw(output, frame, self._overlay_rate)
 
     def _report(self, error: Exception, what: str = "input skipped") -> None:
         """An input could not be read or processed, or a callback failed: the node goes on with the next."""

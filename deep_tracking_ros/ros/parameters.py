@@ -9,44 +9,62 @@ from typing import TYPE_CHECKING, Any
 from deep_tracking_ros.errors import InvalidRequestError
 from deep_tracking_ros.parameters import Parameter, declared, make_parameters, parameter
 from deep_tracking_ros.pipelines.pipeline import Pipeline
-from deep_tracking_ros.types import Detections, Detections3D
+from deep_tracking_ros.types import Cloud, Detections, Detections3D, Frame
 
 if TYPE_CHECKING:
     from rclpy.node import Node
 
 
 @dataclass(frozen=True)
-class NodeParameters:
-    """Parameters that every node of a pipeline has. Read when the node is activated; `AT_START` when it starts."""
+class TransportParameters:
+    """Parameters of a node that takes images. Read when the node is activated."""
 
     image_transport: str = parameter(
         "raw", "Which images to subscribe to; compressed ones are at image/compressed.", choices=("raw", "compressed")
     )
+
+
+@dataclass(frozen=True)
+class SensorParameters:
+    """Parameters of a node that takes images or point clouds. Read when the node is activated."""
+
     image_reliability: str = parameter(
         "auto",
-        "Reliability asked of the publishers of images; auto asks for reliable, and for best_effort from the moment "
-        "that a publisher offers no more.",
+        "Reliability asked of the publishers of images or point clouds; auto asks for reliable, and for best_effort "
+        "from the moment that a publisher offers no more.",
         choices=("auto", "reliable", "best_effort", "system_default"),
     )
     image_depth: int = parameter(
-        5, "Images that the middleware keeps for this node.", unit="images", minimum=1, maximum=1000
+        5, "Images or point clouds that the middleware keeps for this node.", unit="images", minimum=1, maximum=1000
     )
-    intake: str = parameter(
-        "newest",
-        "What happens to images that come while one is processed: newest drops all but the last, every keeps them.",
-        choices=("newest", "every"),
-    )
-    intake_limit: int = parameter(
-        100,
-        "With intake every: so many images wait at most, then the oldest is dropped.",
-        unit="images",
-        minimum=1,
-        maximum=100000,
-    )
+
+
+@dataclass(frozen=True)
+class OverlayParameters:
+    """Parameters of a node that draws its results on images. Read when the node is activated."""
+
     overlay_rate: float = parameter(
         30.0, "Most pictures a second on the overlay topic, while somebody subscribes.", unit="Hz", minimum=0.1,
         maximum=1000,
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class NodeParameters:
+    """Parameters that every node of a pipeline has. Read when the node is activated; `AT_START` when it starts."""
+
+    intake: str = parameter(
+        "newest",
+        "What happens to inputs that come while one is processed: newest drops all but the last, every keeps them.",
+        choices=("newest", "every"),
+    )
+    intake_limit: int = parameter(
+        100,
+        "With intake every: so many inputs wait at most, then the oldest is dropped.",
+        unit="inputs",
+        minimum=1,
+        maximum=100000,
+    )
     autostart: bool = parameter(True, "Configure and activate the node by itself when it starts.")
     diagnostics_period: float = parameter(
         1.0, "Time between two messages on /diagnostics, set at the start.", unit="s", minimum=0.1, maximum=60
@@ -75,12 +93,26 @@ class VisionParameters:
 
 def node_parameters(pipeline: type[Pipeline]) -> tuple[type, ...]:
     """The parameter dataclasses of the node around a pipeline, beside the pipeline's own."""
-    detections = {Detections, Detections3D}
+    inputs, detections = set(pipeline.inputs.values()), {Detections, Detections3D}
     takes = not detections.isdisjoint(pipeline.inputs.values())
     gives = not detections.isdisjoint(pipeline.outputs.values())
-    return (NodeParameters, *[DetectionParameters] * takes, *[VisionParameters] * (takes or gives))
+    chosen = {
+        TransportParameters: Frame in inputs,
+        SensorParameters: not inputs.isdisjoint({Frame, Cloud}),
+        NodeParameters: True,
+        OverlayParameters: draws(pipeline),
+        DetectionParameters: takes,
+        VisionParameters: takes or gives,
+    }
+    return tuple(kind for kind, applies in chosen.items() if applies)
 
 
+def draws(pipeline: type[Pipeline]) -> bool:
+    """Whether results are about images that come to ``step``, and not only about what is remembered of them."""
+    return any(kind is Frame and port not in pipeline.remembered for port, kind in pipeline.inputs.items())
+
+
+AT_ACTIVATION = (TransportParameters, SensorParameters, NodeParameters, OverlayParameters)
 AT_START = ("autostart", "diagnostics_period")
 """Parameters that cannot be changed while the node runs."""
 
@@ -130,5 +162,6 @@ class DeclaredParameters:
         """Say when a change will be noticed."""
         for new in changed:
             if new.name in self._known:
-                when = "activated" if new.name in {p.name for p in declared(NodeParameters)} else "configured"
+                late = any(new.name == p.name for kind in AT_ACTIVATION for p in declared(kind))
+                when = "activated" if late else "configured"
                 self._node.get_logger().info(f"{new.name} is {new.value!r} from when the node is next {when}")

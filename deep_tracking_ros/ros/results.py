@@ -28,11 +28,17 @@ class Results:
     """The publishers of all output ports (``~/PORT``) and of the overlay (``~/overlay``, or one for each camera)."""
 
     def __init__(
-        self, node: LifecycleNode, outputs: Mapping[str, type], measurements: Measurements, vision_msgs: bool = False
+        self,
+        node: LifecycleNode,
+        outputs: Mapping[str, type],
+        measurements: Measurements,
+        vision_msgs: bool,
+        overlay: bool,
     ) -> None:
         """Objects in space are given as markers too (``~/markers``), and with ``vision_msgs`` all as ``~/PORT_vision``.
 
-        Those have no place for another time than that of their header, so they are never moved to the present.
+        Those have no place for another time than that of their header, so they are never moved to the present. Without
+        ``overlay`` nothing can be drawn.
 
         Raises `DataError` where a package of messages that is needed is not installed.
         """
@@ -47,7 +53,7 @@ class Results:
             if vision_msgs and (bridge := {**DETECTIONS, **TRACKS}.get(kind)):
                 self._unmoved[port].append((self._publisher(bridge.type, f"{port}_vision"), bridge.write))
         image = message_class("sensor_msgs/msg/Image")
-        topics = {overlay_of(port) for port in outputs}
+        topics = {overlay_of(port) for port in outputs} if overlay else set()
         self._overlays = {topic: node.create_lifecycle_publisher(image, f"~/{topic}", OVERLAY) for topic in topics}
         self._drawn = dict.fromkeys(topics, 0.0)  # when the last one was, monotonic s
 

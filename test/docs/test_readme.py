@@ -7,10 +7,11 @@ from deep_tracking_ros.cli.main import VERBS
 from deep_tracking_ros.parameters import declared
 from deep_tracking_ros.pipelines.single_object import SingleObjectPipeline
 from deep_tracking_ros.ros.launches import LAUNCHES
-from deep_tracking_ros.ros.parameters import NodeParameters
+from deep_tracking_ros.ros.parameters import AT_ACTIVATION
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
+PARAMETERS = [p for kind in (SingleObjectPipeline.Parameters, *AT_ACTIVATION) for p in declared(kind)]
 
 
 def default(value):
@@ -18,7 +19,7 @@ def default(value):
 
 
 def parameter_rows():
-    for parameter in [*declared(SingleObjectPipeline.Parameters), *declared(NodeParameters)]:
+    for parameter in PARAMETERS:
         value = default(parameter.default) + (f" {parameter.unit}" if parameter.unit else "")
         yield f"| `{parameter.name}` | {value} | {parameter.description} |"
 
@@ -44,7 +45,7 @@ def test_every_topic_and_service_is_named():
 
 
 def test_no_table_names_a_parameter_that_is_not_there():
-    known = {p.name for p in [*declared(SingleObjectPipeline.Parameters), *declared(NodeParameters)]}
+    known = {p.name for p in PARAMETERS}
     section = README.split("### Parameters")[1].split("\n#")[0]
     assert set(re.findall(r"^\| `(\w+)`", section, re.M)) == known
 

@@ -224,6 +224,9 @@ def test_the_multi_object_tracker_waits_for_detections(in_bags):
     assert tracker.remappings == (("detections", "/yolo"), ("image", "/camera/image"))
     assert Path(tracker.params_files[0]).name == "multi_object_tracker.yaml"
     assert player.parameters["wait_topic"] == "/yolo"
+    (tracker,) = nodes.resolve("multi_object_tracker", {"image": "/front", "camera_motion": "true"})
+    assert tracker.remappings == (("detections", "/detections"), ("image", "/front"))
+    assert tracker.parameters == {"camera_motion": True}
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def node(monkeypatch):
 def test_predicted_boxes_are_given_where_messages_say_for_when(node):
     """``vision_msgs`` cannot say it: there boxes are where they were at the time of the header."""
     pipeline = MultiObject3DPipeline(MultiObject3DParameters(predict_to_now=True))
-    given = results.Results(node, pipeline.outputs, Measurements(), vision_msgs=True)
+    given = results.Results(node, pipeline.outputs, Measurements(), vision_msgs=True, overlay=False)
     for k in range(20):  # 10 m/s
         item = Detections3D(
             k * DT, "lidar", (Detection3D(pose_of_angles(k, 0, 0, 0, 0, 0), np.array([4, 2, 1.5]), 0.9),)
@@ -71,5 +71,6 @@ def test_predicted_boxes_are_given_where_messages_say_for_when(node):
     assert markers.markers[1].pose.position.x == boxes.boxes[0].pose.position.x
     assert stamp_of(vision.header.stamp) == stamp_of(boxes.header.stamp) == 19 * DT
     assert vision.detections[0].bbox.center.position.x == pytest.approx(19, abs=0.05)
+    assert "~/overlay" not in node.publishers
     given.destroy()
     assert not node.publishers
