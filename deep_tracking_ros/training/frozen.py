@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import DTypeLike
 
 from deep_tracking_ros.single_object.parts import backbone
+
+STRIDE = 8
+"""Px from one cell of these features to the next."""
+
+
+def fields_of_crops(sides: Mapping[str, int], features: bool) -> dict[str, tuple[tuple[int, ...], DTypeLike]]:
+    """Shape and type of arrays that hold crops of these sides, or what `early_features` makes of them."""
+    if features:
+        cells = {name: side // STRIDE for name, side in sides.items()}
+        return {name: ((side, side, backbone.EARLY_CHANNELS), np.float16) for name, side in cells.items()}
+    return {name: ((side, side, 3), np.uint8) for name, side in sides.items()}
 
 
 def early_features() -> Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]:

@@ -44,6 +44,17 @@ class Sample:
     mask: Picture8 | None  # (R, R), 255 = visible part of the object
     kind: str
 
+    @property
+    def shows(self) -> bool:
+        """Whether it is an example of what presence looks like; an object of which little is seen is none."""
+        return self.positive and self.visibility > 0.3
+
+
+def size_in_template(pair: Pair, settings: CutSettings) -> FloatArray:
+    """(2,) width and height of the target in the template crop, px, without `CutSettings.box_noise`."""
+    box = pair.template.box
+    return (box[2:] - box[:2]) * (settings.template_size / float(context_side(box, settings.context)))
+
 
 def cut(pair: Pair, rng: np.random.Generator, settings: CutSettings | None = None, zoom: float = 1) -> Sample:
     """Cut a pair into a template centred on its box and a search crop shifted and scaled at random.

@@ -20,16 +20,15 @@ from deep_tracking_ros.models.card import ModelCard
 from deep_tracking_ros.models.store import Model, find_model
 from deep_tracking_ros.single_object.parts import backbone
 from deep_tracking_ros.single_object.parts.backbone import Features
-from deep_tracking_ros.training.clips import ClipSet, load_clips, split
+from deep_tracking_ros.training.drawing import held_out, pairs_of
 from deep_tracking_ros.training.finish import Log, finish
-from deep_tracking_ros.training.frozen import early_features
+from deep_tracking_ros.training.frozen import early_features, fields_of_crops
 from deep_tracking_ros.training.heads import HEADS
 from deep_tracking_ros.training.heads.goturn import near_window
 from deep_tracking_ros.training.loop import Arrays
-from deep_tracking_ros.training.pairs import PairSampler, PairSettings
+from deep_tracking_ros.training.pairs import PairSettings
 from deep_tracking_ros.training.photometric import photometric
-from deep_tracking_ros.training.pictures import load_pictures
-from deep_tracking_ros.training.samples import CutSettings, Sample, cut, loosened, mirrored
+from deep_tracking_ros.training.samples import CutSettings, Sample, cut, size_in_template
 from deep_tracking_ros.training.views import Pair
 
 CONTEXT = 0.5
@@ -100,14 +99,8 @@ class SiameseTask:
         if self.near:
             sides["near"] = TEMPLATE
             near = {"near_size": ((2,), np.float32), "near_target": ((4,), np.float32)}
-        if self.cache_features:
-            crops: dict[str, tuple[tuple[int, ...], DTypeLike]] = {
-                name: ((side // 8, side // 8, backbone.EARLY_CHANNELS), np.float16) for name, side in sides.items()
-            }
-        else:
-            crops = {name: ((side, side, 3), np.uint8) for name, side in sides.items()}
         return {
-            **crops,
+            **fields_of_crops(sides, self.cache_features),
             **near,  # size of the target an image before, and its box, in the near crop, px
             "size": ((2,), np.float32),  # width and height of the target in the template crop, px
             "target": ((4,), np.float32),  # box in the search crop, xyxy px
@@ -117,22 +110,14 @@ class SiameseTask:
         }
 
     def producer(self, worker: int, first: int) -> Callable[[], Arrays]:
-        clips = ClipSet(split(load_clips(self.videos), self.holdout)[0]) if self.videos else ClipSet()
-        sampler = PairSampler(load_pictures(self.images), clips, self.pairs, self.seed + 1000 * worker)
+        draw = pairs_of(self, worker, first)
         settings = CutSettings(TEMPLATE, SEARCH, CONTEXT, box_noise=0.0)
-        sampler.index = first
         early = early_features() if self.cache_features else None
-        cv2.setNumThreads(1)
 
         def make() -> Arrays:
-            rng = np.random.default_rng([self.seed, worker, sampler.index, 1])
-            pair = loosened(sampler.sample(), rng, self.loosening)
-            if rng.random() < 0.5:
-                pair = mirrored(pair)
-            size = pair.template.box[2:] - pair.template.box[:2]
-            scale = settings.template_size / float(context_side(pair.template.box, CONTEXT))
+            pair, rng = draw()
             zoom = 2.0 if rng.random() < self.zoomed else 1.0
-            made = arrays(cut(pair, rng, settings, zoom), size * scale, early)
+            made = arrays(cut(pair, rng, settings, zoom), size_in_template(pair, settings), early)
             return made | near_arrays(pair, rng, settings, early) if self.near else made
 
         return make
@@ -191,8 +176,6 @@ def _part(model: Model, prefix: str) -> dict[str, Tensor]:
 
 def arrays(sample: Sample, size: Any, early: Callable[[Any], Any] | None) -> Arrays:
     """What the ring keeps of a sample; ``size`` is that of the target in the template crop, px."""
-    # an object of which little is seen is no example of what presence looks like
-    positive = sample.positive and sample.visibility > 0.3
     contour = np.full((CONTOUR, 2), np.nan, np.float32)
     mask = np.full((MASK, MASK), 0 if not sample.positive else 255, np.uint8)
     if sample.mask is not None and sample.positive:
@@ -203,7 +186,7 @@ def arrays(sample: Sample, size: Any, early: Callable[[Any], Any] | None) -> Arr
         "search": early(sample.search) if early else sample.search,
         "size": np.asarray(size, np.float32),
         "target": sample.box.astype(np.float32),
-        "positive": np.float32(positive),  # type: ignore[dict-item]
+        "positive": np.float32(sample.shows),  # type: ignore[dict-item]
         "contour": contour,
         "mask": mask,
     }
@@ -240,7 +223,7 @@ def finish_siamese(
 
     ``facts`` are the command, seed, steps and so on for the cards.
     """
-    clips = ClipSet(split(load_clips(task.videos), task.holdout)[1]) if task.videos else ClipSet()
+    clips = held_out(task)
     networks = SiameseNetworks(task.heads)
     models = []
     for name in task.heads:

