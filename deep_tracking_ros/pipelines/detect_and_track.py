@@ -80,6 +80,10 @@ class DetectAndTrackPipeline(Pipeline):
         running = {name: detector[name] for name in ("model", "layout", "backend", "precision") if name in detector}
         return {**self.tracker.status(), **running}
 
+    def warnings(self) -> tuple[str, ...]:
+        """Those of both."""
+        return (*self.detector.warnings(), *self.tracker.warnings())
+
     def close(self) -> None:
         """Free the networks."""
         self.detector.close()
