@@ -62,13 +62,6 @@ def intersection_area(first: ArrayLike, second: ArrayLike) -> Array:
     return np.asarray(np.clip(area, 0, smaller))
 
 
-def iou_bev(first: ArrayLike, second: ArrayLike) -> Array:
-    """Intersection over union of the outlines seen from above, 0 to 1."""
-    a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
-    both = intersection_area(a, b)
-    return _ratio(both, a[..., 3] * a[..., 4] + b[..., 3] * b[..., 4] - both)
-
-
 def iou(first: ArrayLike, second: ArrayLike) -> Array:
     """Intersection over union of the volumes, 0 to 1."""
     a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)

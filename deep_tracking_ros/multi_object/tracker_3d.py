@@ -150,8 +150,6 @@ class Tracker3D:
         self.noise = NOISE if noise is None else noise
         self.last_id = 0
         """The largest id that was given."""
-        self.dropped = 0
-        """Detections so far that were not finite or had no size, or a score outside of 0 to 1."""
         self._tracks = _Tracks()
         self._labels = Labels()
         self._noise = np.zeros((0, len(NOISE[OTHER].row)))  # of each label
@@ -165,7 +163,8 @@ class Tracker3D:
         """Follow all objects to the time of these detections; to be called also when there are none.
 
         Args:
-            detections: in the frame of the sensor.
+            detections: in the frame of the sensor; those that are not finite, have no size or a score outside of 0 to 1
+                are passed over.
             stamp: ns, later than that of the step before.
             pose: (4, 4) of the sensor in a fixed frame (odometry); without it the sensor is taken to stand still.
 
@@ -234,7 +233,6 @@ class Tracker3D:
         """
         boxes, scores = np.asarray(detections.boxes, np.float64), np.asarray(detections.scores, np.float64)
         good = np.isfinite(boxes).all(1) & (boxes[:, 3:6] > 0).all(1) & (scores >= 0) & (scores <= 1)
-        self.dropped += int((~good).sum())
         order = np.lexsort((np.asarray(detections.labels, np.str_), *boxes.T, -scores))
         rows = order[good[order]]
         before = list(self._labels.names)

@@ -216,7 +216,7 @@ def test_classes_do_not_mix():
     assert tracks.unseen[0] > 0
 
 
-def test_bad_detections_are_left_out_and_counted():
+def test_bad_detections_are_passed_over():
     tracker = Tracker3D()
     good = traffic(3, 1)[0]
     bad = np.repeat(np.add(good[:1], [0, 100, 0, 0, 0, 0, 0]), 4, 0)
@@ -224,7 +224,7 @@ def test_bad_detections_are_left_out_and_counted():
     scores = [0.9] * 7 + [np.nan, 1.5]
     tracks = tracker.step(seen(np.concatenate([good, bad, good[:1], good[:1]]), scores), 0)
     assert len(tracks) == 3
-    assert tracker.dropped == 6
+    assert tracks.detection.tolist() == [0, 1, 2]
     assert np.isfinite(tracks.boxes).all()
 
 

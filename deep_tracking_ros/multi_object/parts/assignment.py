@@ -8,10 +8,8 @@ admitted pairs.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.sparse import coo_matrix, csr_matrix
 from scipy.sparse.csgraph import connected_components, min_weight_full_bipartite_matching
@@ -27,32 +25,8 @@ BATCH = 24
 """So many components are solved together."""
 
 
-class Assignment(NamedTuple):
-    """Who goes with whom, ordered by row, and who stays single, ascending."""
-
-    matches: Indices  # (K, 2) row, column
-    rows: Indices  # (N - K,) unmatched
-    columns: Indices  # (M - K,) unmatched
-
-
-def assign(cost: ArrayLike, limit: float) -> Assignment:
-    """The best one-to-one assignment of a cost matrix.
-
-    Args:
-        cost: (N, M); nan and inf mean that a pair is impossible.
-        limit: a pair must cost less than this.
-    """
-    array = np.asarray(cost, np.float64)
-    rows, columns = np.nonzero(array < limit)
-    matches = assign_pairs(rows, columns, array[rows, columns], (array.shape[0], array.shape[1]), limit)
-    row, column = np.ones(array.shape[0], bool), np.ones(array.shape[1], bool)
-    row[matches[:, 0]] = False
-    column[matches[:, 1]] = False
-    return Assignment(matches, np.flatnonzero(row), np.flatnonzero(column))
-
-
 def assign_pairs(rows: Indices, columns: Indices, cost: Array, shape: tuple[int, int], limit: float) -> Indices:
-    """As `assign`, for P admitted pairs of a problem that may be too large for a matrix.
+    """The best one-to-one assignment of P admitted pairs, of a problem that may be too large for a matrix.
 
     Args:
         rows, columns: (P,) of the pairs, each pair once.
