@@ -9,9 +9,11 @@ from torch.nn import functional
 
 from deep_tracking_ros.errors import InvalidBoxError
 from deep_tracking_ros.geometry.boxes import iou
+from deep_tracking_ros.single_object.parts import mdnet_classifier
 from deep_tracking_ros.single_object.parts.mdnet_classifier import (
     MDNetSettings,
     _minibatches,
+    _train,
     random_layers,
     score,
     stacked,
@@ -157,6 +159,35 @@ def test_targets_learn_together_as_they_do_alone():
         (alone,) = begin((t,))
         for a, b in zip(state.layers, alone.layers, strict=True):
             torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-3)
+
+
+def test_copies_of_a_lost_target_learn_once(monkeypatch):
+    """A lost target and the copies that search for it elsewhere know the same, and learn it together."""
+    trained = []
+
+    def counted(states, *others):
+        trained.append(len(states))
+        return _train(states, *others)
+
+    monkeypatch.setattr(mdnet_classifier, "_train", counted)
+    one, other = begin((0, 1))
+    trained.clear()
+    none = [torch.zeros(0, INPUTS)] * 6
+    for _ in range(2):  # the copies share what they learnt, so the second time too
+        states = [one, dataclasses.replace(one), other, one, dataclasses.replace(other), one]
+        one, copy, other, *_ = after = update(states, [-1.0] * 6, none, none, SETTINGS)
+        assert all(changed_not(after[t], one) for t in (1, 3, 5))
+        assert not changed_not(one, other)
+        assert copy is not one
+    assert trained == [2, 2]
+    (alone,) = update([begin((0,))[0]], [-1.0], none, none, SETTINGS)
+    (again,) = update([alone], [-1.0], none, none, SETTINGS)
+    for a, b in zip(one.layers, again.layers, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-3)
+    # one that was started like another is not its copy: what it remembers is its own
+    trained.clear()
+    update([*begin((0,)), *begin((0,))], [-1.0] * 2, none, none, SETTINGS)
+    assert trained[-1] == 2
 
 
 def test_trained_layers_are_where_learning_starts():

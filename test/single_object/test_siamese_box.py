@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 from small_siamese import save_pair
+from test_siamese_trackers import check_that_boxes_are_its_own
 
 from deep_tracking_ros.errors import InvalidBoxError, ModelError, OutsideImageError
 from deep_tracking_ros.geometry.boxes import cxcywh_to_xyxy, iou
@@ -79,6 +80,12 @@ def test_a_batch_gives_what_each_target_gives_alone(tracker):
         assert estimate.score == pytest.approx(alone.score, abs=1e-4)
 
 
+def test_who_writes_into_boxes_does_not_disturb_the_target(tracker):
+    centres = np.array([[80, 60]])
+    images = [scene(centres + np.array([4, 2]) * i) for i in range(5)]
+    check_that_boxes_are_its_own(tracker, images, truth(centres))
+
+
 def test_nothing_in_nothing_out(tracker):
     image = scene([])
     assert tracker.start(image, np.empty((0, 4))) == []
@@ -125,11 +132,18 @@ def test_networks_have_the_names_of_the_architecture_and_a_golden_sample(model):
 
 
 def test_parameters_of_a_card_are_checked(model):
-    values = dict(model.card.parameters)
-    assert SiameseBoxParameters.from_card(values).feature == (48, 8, 8)
-    for wrong in ({**values, "stride": "wide"}, {**values, "colour": 1}, {"stride": 16.0}, {**values, "feature": [48]}):
-        with pytest.raises(ModelError, match="siamese_box"):
-            SiameseBoxParameters.from_card(wrong)
+    assert SiameseBoxParameters.of(model).feature == (48, 8, 8)
+    changes = (
+        {"stride": "wide"}, {"colour": 1}, {"feature": [48]}, {"feature": [48, 8, 0]}, {"feature": [48, 8.0, 8]},
+        {"cells": -3}, {"stride": float("nan")}, {"stretched": "false"}, {"template_size": 127.9}, {"channels": 48},
+        {"search_scale": 0},
+    )  # fmt: skip
+    for change in changes:
+        card = dataclasses.replace(model.card, parameters={**model.card.parameters, **change})
+        with pytest.raises(ModelError, match=f"^parameters in the card of model 'tiny': .*{next(iter(change))}"):
+            make_tracker(Model(model.folder, card), "onnxruntime")
+    with pytest.raises(ModelError, match="feature is None"):
+        SiameseBoxParameters.of(Model(model.folder, dataclasses.replace(model.card, parameters={"stride": 16.0})))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

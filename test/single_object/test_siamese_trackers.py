@@ -62,6 +62,19 @@ def assert_close(one, other, atol=0.02):
     assert one.score == pytest.approx(other.score, abs=1e-3)
 
 
+def check_that_boxes_are_its_own(tracker, video, drawn):
+    """A target is followed alike whatever becomes of the arrays that its tracker was given and gave."""
+    given, elsewhere = np.array(drawn), np.array(drawn[0]) + np.float32(2)
+    (target,), (twin,) = tracker.start(video[0], given), tracker.start(video[0], drawn)
+    given[:] = 0
+    target, twin = target.at(elsewhere), twin.at(elsewhere.copy())
+    elsewhere[:] = 0
+    for image in video[1:4]:
+        (ours,), (theirs,) = tracker.track(image, [target]), tracker.track(image, [twin])
+        assert ours.box.tobytes() == theirs.box.tobytes()
+        ours.box[:] = 0
+
+
 def in_bytes(value):
     """All that a target holds."""
     if isinstance(value, torch.Tensor):
@@ -139,6 +152,12 @@ def test_a_copy_elsewhere_leaves_the_original(tracker_of, video, name):
         ours, theirs = tracker.track(image, [target])[0], tracker.track(image, [twin])[0]
         assert ours.box.tobytes() == theirs.box.tobytes()
         assert ours.score == theirs.score
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_who_writes_into_boxes_does_not_disturb_the_target(tracker_of, video, name):
+    tracker = tracker_of(name)
+    check_that_boxes_are_its_own(tracker, video, BOXES[:1])
 
 
 @pytest.mark.parametrize("name", NAMES)
