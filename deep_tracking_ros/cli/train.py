@@ -25,8 +25,8 @@ def sot(
     heads: Annotated[
         str,
         typer.Option(
-            help="What is trained together, with commas between: goturn, siamrpn, mdnet, atom, rpt, rpt_regular, transt, siammask; "
-            "or siamfc, alone."
+            help="What is trained together, with commas between: goturn, siamrpn, mdnet, atom, rpt, rpt_regular, "
+            "transt, siammask; or siamfc, alone."
         ),
     ] = "siamrpn,rpt",
     backbone: Annotated[
@@ -43,7 +43,7 @@ def sot(
     batch: Annotated[int, typer.Option(min=2, help="Pairs in a step. On a GPU 256 or more.")] = 32,
     workers: Annotated[int, typer.Option(min=0, help="Processes that make pairs; 0 = make them in between.")] = 1,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    seed: Annotated[int, typer.Option(help="Seed of pairs, weights and order.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of pairs and weights; of their order only with --workers 0.")] = 0,
     holdout: Annotated[
         list[str] | None,
         typer.Option(help="Video kept for choosing settings and calibration. Repeat it; default every fifth video."),
@@ -60,6 +60,7 @@ def sot(
     from rich.console import Console
 
     from deep_tracking_ros.errors import InvalidRequestError
+    from deep_tracking_ros.training.drawing import held_out
     from deep_tracking_ros.training.loop import LoopSettings, Trainer, plot
     from deep_tracking_ros.training.siamese import SiameseTask, finish_siamese
     from deep_tracking_ros.training.siamfc import PARAMETERS, SiamFCTask, finish_siamfc
@@ -71,7 +72,12 @@ def sot(
     sources = tuple(map(str, images or ())), tuple(map(str, video or ()))
     names, kept, on_cpu = tuple(heads.split(",")), tuple(holdout or ()), device == "cpu"
     task: SiamFCTask | SiameseTask
+    if holdout and not video:
+        raise InvalidRequestError("--holdout names videos, but there are none: give --video DIR, or leave it out")
     if names == ("siamfc",):
+        of_others = {"--backbone": backbone, "--continued": continued, "--zoomed": zoomed}
+        if useless := ", ".join(option for option, value in of_others.items() if value):
+            raise InvalidRequestError(f"siamfc is trained without {useless}: leave that out, or train other heads")
         task = SiamFCTask(*sources, PARAMETERS, kept, seed, cache_features=on_cpu)
     else:
         # with a backbone that is not tuned here the finer features are wanted too, and crops are smaller
@@ -81,6 +87,8 @@ def sot(
         )  # fmt: skip
     settings = LoopSettings(seconds=seconds, steps=steps, batch=batch, workers=workers, seed=seed, device=device)
     console = Console()
+    held = sorted({clip.video for clip in held_out(task).clips})
+    console.print(f"held out: {', '.join(held) or 'no video; the score will not be calibrated'}", highlight=False)
     if on_cpu:
         torch.set_num_threads(1)  # more threads wait for each other, and the producers need a core
     trainer = Trainer(task, out, settings)

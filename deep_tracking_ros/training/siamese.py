@@ -20,6 +20,8 @@ from deep_tracking_ros.models.card import ModelCard
 from deep_tracking_ros.models.store import Model, find_model
 from deep_tracking_ros.single_object.parts import backbone
 from deep_tracking_ros.single_object.parts.backbone import Features
+from deep_tracking_ros.single_object.parts.weights import load_part
+from deep_tracking_ros.single_object.registry import TASK
 from deep_tracking_ros.training.drawing import held_out, pairs_of
 from deep_tracking_ros.training.finish import Log, finish
 from deep_tracking_ros.training.frozen import early_features, fields_of_crops
@@ -86,6 +88,11 @@ class SiameseTask:
                 "siammask needs features of stride 4, which are not kept where the backbone is tuned on a CPU: "
                 "train it on the --backbone of a model, or on a GPU"
             )
+        if self.continued and not self.backbone:
+            raise InvalidRequestError(
+                "heads that go on from their models need the backbone that they were trained on, not ImageNet's: give "
+                "its model as --backbone beside --continued"
+            )
 
     @property
     def near(self) -> bool:
@@ -125,14 +132,14 @@ class SiameseTask:
     def network(self) -> nn.Module:
         network = SiameseNetworks(self.heads)
         if self.backbone:
-            network.backbone.load_state_dict(_part(find_model(self.backbone, "single_object"), "backbone."))
+            load_part(nn.ModuleDict({"backbone": network.backbone}), find_model(self.backbone, TASK), "backbone.")
             network.backbone.requires_grad_(False)
         else:
             network.backbone.load_state_dict(backbone.imagenet_state())
             network.backbone.early.requires_grad_(False)
         if self.continued:
             for name, head in network.heads.items():
-                head.load_state_dict(_part(find_model(name, "single_object"), "head."))
+                load_part(nn.ModuleDict({"head": head}), find_model(name, TASK), "head.")
         return network
 
     def groups(self, network: nn.Module) -> list[dict[str, Any]]:
@@ -167,11 +174,6 @@ class SiameseTask:
                 fine, early = network.backbone.early.levels(crops)
         with torch.set_grad_enabled(not self.backbone):
             return Features(early, network.backbone.late(early), fine)
-
-
-def _part(model: Model, prefix: str) -> dict[str, Tensor]:
-    state = model.state()
-    return {key.removeprefix(prefix): torch.as_tensor(v) for key, v in state.items() if key.startswith(prefix)}
 
 
 def arrays(sample: Sample, size: Any, early: Callable[[Any], Any] | None) -> Arrays:

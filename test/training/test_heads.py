@@ -1,6 +1,8 @@
 """All heads of the siamese trackers are trained together, and become models that track."""
 
+import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ import torch
 from typer.testing import CliRunner
 
 from deep_tracking_ros.cli.main import app
-from deep_tracking_ros.errors import InvalidRequestError
+from deep_tracking_ros.errors import DeepTrackingError, InvalidRequestError, ModelError
 from deep_tracking_ros.models.store import find_model
 from deep_tracking_ros.single_object.registry import make_tracker
 from deep_tracking_ros.training.heads import HEADS
@@ -80,6 +82,32 @@ def test_a_head_learns_a_batch_by_heart(name, photographs):
 def test_unknown_heads_are_named(photographs):
     with pytest.raises(InvalidRequestError, match="no such heads: yolo"):
         SiameseTask(("rpt", "yolo"), (str(photographs),), ())
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("--heads siamfc --backbone rpt --continued --zoomed 0.5", "without --backbone, --continued, --zoomed"),
+        ("--heads siamfc --continued", "siamfc is trained without --continued"),
+        ("--heads siamrpn --continued", "give its model as --backbone"),
+        ("--heads siamrpn --holdout parkour", "--holdout names videos"),
+        ("--heads siamrpn --backbone siamfc", r"model 'siamfc' do not fit .*backbone\.early\.\S+ is missing"),
+        ("--heads siamrpn --backbone nosuch", "there is no model 'nosuch'"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(photographs, tmp_path, options, words):
+    command = ["train", "sot", *options.split(), "--images", str(photographs), "--out", str(tmp_path)]
+    result = CliRunner().invoke(app, [*command, "--steps", "1", "--batch", "2", "--workers", "0"])
+    assert isinstance(result.exception, DeepTrackingError), result.output
+    assert re.search(words, str(result.exception))
+    assert not (tmp_path / "log.jsonl").exists()
+
+
+def test_heads_that_do_not_fit_are_refused_by_key(photographs, monkeypatch):
+    monkeypatch.setitem(HEADS, "siamrpn", dataclasses.replace(HEADS["siamrpn"], parameters={"channels": 32}))
+    task = SiameseTask(("siamrpn",), (str(photographs),), (), backbone="rpt", continued=True, cache_features=False)
+    with pytest.raises(ModelError, match=r"model 'siamrpn' do not fit .*head\.\S+ is \["):
+        task.network()
 
 
 def test_samples_without_a_target_have_an_empty_mask_and_no_outline(photographs):
