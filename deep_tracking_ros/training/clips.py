@@ -88,7 +88,15 @@ def _read_clip(folder: Path, video: str) -> Clip:
 
 
 def split(clips: ClipSet, holdout: tuple[str, ...]) -> tuple[list[Clip], list[Clip]]:
-    """Clips to train on and clips to choose and calibrate on; ``holdout`` names videos, empty = every fifth one."""
+    """Clips to train on and clips to choose and calibrate on.
+
+    ``holdout`` names videos; empty = every fifth one, of two the second, of a single one none. Raises `DataError` for a
+    name that no video has.
+    """
     videos = sorted({clip.video for clip in clips.clips})
-    held = set(holdout) or set(videos[2::5])
+    if unknown := sorted(set(holdout) - set(videos)):
+        raise DataError(
+            f"there are no videos {', '.join(unknown)} to hold out; there are {', '.join(videos) or 'none'}"
+        )
+    held = set(holdout) or set(videos[2::5] or videos[1:])
     return [c for c in clips.clips if c.video not in held], [c for c in clips.clips if c.video in held]

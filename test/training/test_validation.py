@@ -161,6 +161,12 @@ def test_videos_are_split_never_clips_of_one_video(tmp_path):
     assert {c.video for c in kept} == {"a", "c", "d"}
     kept, held = split(clips, ())
     assert {c.video for c in held} == {"c"}
+    two = ClipSet([c for c in clips.clips if c.video in "ab"])
+    assert [{c.video for c in part} for part in split(two, ())] == [{"a"}, {"b"}]
+    one = ClipSet([c for c in clips.clips if c.video == "a"])
+    assert [{c.video for c in part} for part in split(one, ())] == [{"a"}, set()]
+    with pytest.raises(DataError, match="no videos e, f to hold out; there are a, b, c, d"):
+        split(clips, ("f", "a", "e"))
 
 
 def test_hats_interpolate():
