@@ -3,6 +3,9 @@
 Neither waits for the other: a fast producer gives fresh samples, a slow one has its samples used several times.
 Everything that a run needs to go on lies in its folder: ``checkpoint.pt`` (replaced atomically), ``ring/`` and
 ``log.jsonl``. Starting the same run again resumes it, whatever ended it.
+
+With a seed and ``workers`` 0 the same run gives the same weights. Producer processes make the same samples too, but how
+many of them are there when a batch is drawn is a matter of time, and so is the batch.
 """
 
 from __future__ import annotations
@@ -230,8 +233,10 @@ class Trainer:
     def _save(self) -> None:
         state = {
             "network": self.network.state_dict(), "average": self.average, "optimizer": self.optimizer.state_dict(),
-            "step": self.step, "elapsed": self.elapsed,
+            "step": self.step, "elapsed": self.elapsed, "random": torch.get_rng_state(),
         }  # fmt: skip
+        if self.settings.device != "cpu":
+            state["random_device"] = torch.cuda.get_rng_state()
         part = self.checkpoint.with_suffix(".part")
         torch.save(state, part)
         part.replace(self.checkpoint)
@@ -243,6 +248,12 @@ class Trainer:
             self.average = state["average"]
             self.optimizer.load_state_dict(state["optimizer"])
             self.step, self.elapsed = state["step"], state["elapsed"]
+            # what is drawn at random goes on too; checkpoints of before that was kept get numbers of their own
+            torch.manual_seed(self.settings.seed + self.step)
+            if "random" in state:
+                torch.set_rng_state(state["random"].cpu())
+            if "random_device" in state and self.settings.device != "cpu":
+                torch.cuda.set_rng_state(state["random_device"].cpu())
         except Exception as error:
             raise DataError(
                 f"the checkpoint {self.checkpoint} does not belong to this training ({error}); "

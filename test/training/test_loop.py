@@ -88,6 +88,53 @@ def test_the_same_seed_gives_the_same_weights(tmp_path):
     assert train("first") == train("second")
 
 
+@dataclass(frozen=True)
+class Jittered(Line):
+    """Notes what each step draws at random."""
+
+    drawn: list
+
+    def loss(self, network, batch):
+        self.drawn.append(float(torch.rand(())))
+        return super().loss(network, batch)
+
+
+def interrupted(folder, drawn):
+    """150 steps are kept of a run that drew 155 numbers."""
+
+    def interrupt():
+        if len(drawn) == 155:
+            raise KeyboardInterrupt
+
+    class Interrupted(Jittered):
+        def loss(self, network, batch):
+            interrupt()
+            return super().loss(network, batch)
+
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(Interrupted(drawn), folder, SETTINGS).run()
+
+
+def test_what_is_drawn_at_random_goes_on_after_an_interruption(tmp_path):
+    before, after = [], []
+    interrupted(tmp_path, before)
+    Trainer(Jittered(after), tmp_path, dataclasses.replace(SETTINGS, steps=170)).run()
+    assert len(after) == 20
+    assert after[:5] == before[150:]
+    assert not set(after[5:]) & set(before)
+
+
+def test_checkpoints_without_random_numbers_are_taken(tmp_path):
+    before, after = [], []
+    interrupted(tmp_path, before)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    del state["random"]
+    torch.save(state, tmp_path / "checkpoint.pt")
+    Trainer(Jittered(after), tmp_path, dataclasses.replace(SETTINGS, steps=170)).run()
+    assert len(after) == 20
+    assert not set(after) & set(before)  # the first ones are not drawn again
+
+
 def test_another_checkpoint_is_refused(tmp_path):
     @dataclass(frozen=True)
     class Other(Line):
