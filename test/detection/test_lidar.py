@@ -124,11 +124,26 @@ def test_a_million_points_take_seconds():
 
 
 def test_what_is_near_and_what_is_far_is_left_out():
-    things = [Thing("car", CAR, x, 0.0) for x in (12, 30, 45)]
-    points = Scene([Thing("pedestrian", PERSON, 8, 3), *things]).sweep(0).cloud.points
-    found = LidarDetector(LidarSettings(nearest=9.0, furthest=20.0))(points)
+    things = [Thing("pedestrian", PERSON, 8, 5), Thing("car", CAR, 12, 0.0), Thing("car", CAR, 30, -12)]
+    points = Scene(things, lidar=Lidar(step=0.4)).sweep(0).cloud.points
+    assert sorted(detect(points).labels) == ["car", "car", "pedestrian"]
+    found = LidarDetector(LidarSettings(nearest=10.0, furthest=20.0))(points)
     assert found.labels == ("car",)
     assert found.boxes[0, 0] == pytest.approx(12, abs=0.5)
+
+
+def test_the_reach_grows_with_the_distance():
+    """Half a degree is 0.44 m at 50 m: with the reach of near ones a car there falls apart."""
+    sweep = Scene([Thing("car", CAR, 50, 6.0, np.pi / 2)], lidar=Lidar(step=0.5)).sweep(0)
+    assert detect(sweep.cloud.points).labels == ("car",)
+    assert LidarDetector(LidarSettings(reach_growth=0.0))(sweep.cloud.points).labels == ()
+
+
+def test_two_children_with_satchels_are_no_car():
+    """Side by side they are as wide and as high as its back, and make a better car than each makes a person."""
+    things = [Thing("pedestrian", (0.73, 0.72, 1.37), 9.69 + 0.11 * side, 0.8 * side) for side in (-1, 1)]
+    found = detect(Scene(things, lidar=Lidar(step=0.4)).sweep(0).cloud.points)
+    assert found.labels == ("pedestrian", "pedestrian")
 
 
 def test_an_unknown_clustering():

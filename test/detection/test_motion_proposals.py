@@ -64,6 +64,17 @@ def test_a_moving_camera_alone_moves_nothing(camera):
     assert all(len(found) == 0 for found in run((scene(CAMERAS[camera](k)) for k in range(12)), least=0.0))
 
 
+def test_a_bumpy_ground_that_the_camera_passes_is_no_object():
+    """Hills and hollows move against the plane that was fitted, by parallax: all of them, so none sticks out."""
+    y, x = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
+    nearer = np.sin(x / 40) * np.sin(y / 35)
+
+    def passed(k):
+        return cv2.remap(GROUND, x + 200 + 3 * k + 1.5 * k * nearer, y + 150, cv2.INTER_LINEAR)
+
+    assert all(len(found) == 0 for found in run((passed(k) for k in range(10)), least=0.3))
+
+
 def test_what_stands_fades_and_comes_back():
     places = [100 + 4 * k for k in range(8)] + [128] * 12 + [128 - 4 * k for k in range(1, 8)]
     counts = [len(found) for found in run(scene(shifted(), (x, 140)) for x in places)]
