@@ -3,7 +3,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deep_tracking_ros.multi_object.motion_3d import BOX, MODELS, STATE, YAW, Belief, ConstantTurn, ConstantVelocity
+from deep_tracking_ros.multi_object.motion_3d import (
+    BOX,
+    MODELS,
+    STATE,
+    YAW,
+    Belief,
+    ConstantTurn,
+    ConstantVelocity,
+    Noise,
+)
 from deep_tracking_ros.multi_object.noise_3d import NOISE, OTHER
 
 CAR = np.array([NOISE["car"].row])
@@ -141,3 +150,14 @@ def test_turned_round_the_doubt_is_as_before(name):
     np.testing.assert_allclose(other.mean[0, :3], one.mean[0, :3], atol=1e-9)
     np.testing.assert_allclose(other.covariance[0, :BOX, :BOX], one.covariance[0, :BOX, :BOX], atol=1e-9)
     np.testing.assert_allclose(model.velocity(other).covariance, model.velocity(one).covariance, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_sure_detection_of_what_could_be_anywhere_leaves_its_own_doubt(name):
+    """Variances of 1e6 and 1e-10 m^2 meet, more digits than there are: the short form of the update ends below 0."""
+    noise = np.array([Noise(1e-5, 1e-5, 1e-5, speed=1000, acceleration=1, turn=1, turn_acceleration=1, climb=1).row])
+    model = MODELS[name]
+    belief = model.predict(model.start(BOXES, noise), noise, 1.0)
+    seen, _ = model.update(belief, belief.mean[:, :BOX], noise)
+    np.linalg.cholesky(seen.covariance)
+    np.testing.assert_allclose(np.diagonal(seen.covariance[0])[:2], 1e-10, rtol=1e-3)

@@ -54,6 +54,15 @@ def test_a_score_of_its_own_confirms():
         assert State(make(confirm_score=score).step(found(CAR), 0).state[0]).name == expected
 
 
+@pytest.mark.parametrize("gain", [0.1, 1.0])
+def test_scores_move_by_the_gain(gain):
+    tracker = make(gain=gain)
+    tracker.step(found(CAR, 0.9), 0)
+    odds = gain * log_odds(0.9)
+    odds += gain * (log_odds(0.6) - odds)
+    assert tracker.step(found(CAR, 0.6), 100 * MS).score[0] == pytest.approx(float(probability(odds)))
+
+
 def test_scores_fade_by_real_time():
     for steps in ([500], [100, 250, 500]):  # ms
         tracker = make(fade=2.0)
