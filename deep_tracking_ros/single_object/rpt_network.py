@@ -89,7 +89,7 @@ class RPTHead(nn.Module):
         # half heights and widths in cells, over and over for all points
         half = (sizes.flip(1) / (2 * STRIDE)).repeat(1, POINTS).unsqueeze(2).unsqueeze(3)
         first = half * (self.rest + self.first(shape))
-        taps = first.detach()  # RepPoints, section 3.3: what is read where does not move the points
+        taps = first.detach()  # as in RepPoints: what is read where does not move the points
         score = self.at_points[0](score, taps).relu()
         shape = self.at_points[1](shape, taps).relu()
         points = taps + half * self.final(shape)

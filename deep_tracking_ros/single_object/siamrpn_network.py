@@ -22,7 +22,7 @@ from deep_tracking_ros.single_object.parts.siamese import (
 )
 
 RATIOS = (1 / 3, 1 / 2, 1.0, 2.0, 3.0)
-"""Height over width of the anchors at each cell (section 3.2)."""
+"""Height over width of the anchors at each cell (section 3.3)."""
 KERNEL = 4
 """Rows and columns of the correlation kernels: the middle of the template, where the target is."""
 
@@ -85,7 +85,7 @@ class SiamRPNHead(nn.Module):
         return logits, self.boxes(shift), features.late
 
     def boxes(self, shift: Tensor) -> Tensor:
-        """Equation 5 of the paper's reference (Faster R-CNN): shifts in units of anchors to boxes (B, 4, 5, H, W)."""
+        """Equation 2 of Faster R-CNN: shifts in units of anchors to boxes (B, 4, 5, H, W)."""
         rows, columns = shift.shape[3:]
         places = cell_places(rows, columns, shift).reshape(1, 2, 1, rows, columns)
         anchors = self.anchors.T.reshape(1, 2, -1, 1, 1)

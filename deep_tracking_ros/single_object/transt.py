@@ -1,7 +1,7 @@
 """TransT: attention in the place of correlation; each place of the search region says whether it is the target.
 
-X. Chen, B. Yan, J. Zhu, D. Wang, X. Yang, H. Lu, "Transformer Tracking", CVPR 2021. Section 3.4 is
-`SiameseTracker.choose` with the window alone.
+X. Chen, B. Yan, J. Zhu, D. Wang, X. Yang, H. Lu, "Transformer Tracking", CVPR 2021. The best place
+under a cosine window is taken: `SiameseTracker.choose` with the window alone.
 """
 
 from __future__ import annotations

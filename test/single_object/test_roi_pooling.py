@@ -1,4 +1,4 @@
-"""Precise RoI pooling against its definition: the integral of the interpolated features (IoU-Net, section 3.2)."""
+"""Precise RoI pooling against its definition: the integral of the interpolated features (IoU-Net, section 3.3)."""
 
 import itertools
 

@@ -183,11 +183,12 @@ def test_outline_of_a_mask():
 
 def test_drawn_boxes_overlap_as_they_are_labelled():
     torch.manual_seed(0)
-    target = torch.tensor([[40.0, 50, 90, 90], [10, 10, 60, 110]])
+    target = torch.tensor([[40.0, 50, 90, 90], [10, 10, 60, 110]]).repeat(200, 1)
     boxes, label = draw(target, 128)
     iou, _ = overlaps(boxes, target[:, None])
     assert (iou[label > 0] > 0.6).all()
-    assert (iou[label == 0] < 0.55).all()
+    assert (iou[label > 0] > 0.7).float().mean() > 0.95
+    assert (iou[label == 0] < 0.5).float().mean() > 0.999  # but where there are too few
 
 
 def test_ridge_regression_separates():

@@ -1,7 +1,7 @@
 """From a box that overlaps the target to the target's box, by ridge regression on the features in the box.
 
 R. Girshick, J. Donahue, T. Darrell, J. Malik, "Rich feature hierarchies" (R-CNN), CVPR 2014, appendix C; MDNet (H.
-Nam, B. Han, CVPR 2016, section 4.2) learns it once, in the first image, since later ones are not certain enough.
+Nam, B. Han, CVPR 2016, section 4.3) learns it once, in the first image, since later ones are not certain enough.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """From a map of scores and boxes to one box: the post-processing shared by siamese trackers that regress boxes.
 
-SiamRPN (Li et al., 2018), section 4.4: a cosine window against large displacement, a penalty on change of scale and
+SiamRPN (Li et al., 2018), section 4.3: a cosine window against large displacement, a penalty on change of scale and
 ratio against the last frame, and a size that follows slowly where the network is not sure. All functions work on a
 batch of targets at once.
 """

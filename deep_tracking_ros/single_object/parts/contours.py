@@ -1,7 +1,7 @@
 """Contours of objects from sets of points, and points from masks.
 
 Z. Yang, Y. Xu, H. Xue, Z. Zhang, R. Urtasun, L. Wang, S. Lin, H. Hu, "Dense RepPoints: Representing Visual Objects
-with Dense Point Sets", ECCV 2020, sections 3.2 and 3.4: points along the border describe the shape. Points are x, y.
+with Dense Point Sets", ECCV 2020: points along the border describe the shape. Points are x, y.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """IoU-guided non-maximum suppression: of boxes on one object, the best placed one stays, not the surest.
 
 B. Jiang, R. Luo, J. Mao, T. Xiao, Y. Jiang, "Acquisition of Localization Confidence for Accurate Object Detection"
-(IoU-Net), ECCV 2018, section 3.1 and algorithm 1.
+(IoU-Net), ECCV 2018, section 3.2 and algorithm 1.
 """
 
 from __future__ import annotations

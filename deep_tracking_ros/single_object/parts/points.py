@@ -1,10 +1,10 @@
 """Objects as sets of points: from the points that a network places to boxes.
 
-Z. Yang, S. Liu, H. Hu, L. Wang, S. Lin, "RepPoints: Point Set Representation for Object Detection", ICCV 2019,
-sections 3.2 and 3.3: every cell places n points, and their pseudo-box is what a box is asked of. Z. Yang, Y. Xu,
-H. Xue, Z. Zhang, R. Urtasun, L. Wang, S. Lin, H. Hu, "Dense RepPoints", ECCV 2020: with many points, supervised as a
-set, they describe the border; `contours` has what is done with those then. Points here are (y, x) pairs in cells from
-the middle of their own cell, in the order that the offsets of `deformable.deform_conv2d` have.
+Z. Yang, S. Liu, H. Hu, L. Wang, S. Lin, "RepPoints: Point Set Representation for Object Detection", ICCV 2019: every
+cell places n points, and their pseudo-box is what a box is asked of. Z. Yang, Y. Xu, H. Xue, Z. Zhang, R. Urtasun, L.
+Wang, S. Lin, H. Hu, "Dense RepPoints", ECCV 2020: with many points, supervised as a set, they describe the border;
+`contours` has what is done with those then. Points here are (y, x) pairs in cells from the middle of their own cell,
+in the order that the offsets of `deformable.deform_conv2d` have.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from deep_tracking_ros.single_object.parts.deformable import kernel_places
 
 
 def points_to_box(points: Tensor) -> Tensor:
-    """Min-max pseudo-box (RepPoints, section 3.3): the smallest box around the points.
+    """Min-max pseudo-box (RepPoints): the smallest box around the points.
 
     Only the outermost points get a gradient. The paper's partial min-max takes some of the points: give a slice.
 
@@ -31,7 +31,7 @@ def points_to_box(points: Tensor) -> Tensor:
 
 
 def points_to_moment_box(points: Tensor, log_scale: Tensor) -> Tensor:
-    """Moment-based pseudo-box (RepPoints, section 3.3): mean and standard deviation of the points.
+    """Moment-based pseudo-box (RepPoints): mean and standard deviation of the points.
 
     All points get a gradient, so learning is smoother than with `points_to_box`.
 
@@ -52,7 +52,7 @@ def points_to_moment_box(points: Tensor, log_scale: Tensor) -> Tensor:
 
 
 def points_to_offsets(points: Tensor, height: int, width: int) -> Tensor:
-    """Offsets with which the taps of a kernel read at the points (RepPoints, section 3.2), both (B, 2 h w, H, W)."""
+    """Offsets with which the taps of a kernel read at the points (RepPoints), both (B, 2 h w, H, W)."""
     return points - kernel_places(height, width).to(points).reshape(1, -1, 1, 1)
 
 
@@ -68,7 +68,7 @@ def to_crop(boxes: Tensor, stride: float, offset: float) -> Tensor:
 
 
 def set_distance(points: Tensor, targets: Tensor) -> Tensor:
-    """Chamfer distance between two sets (Dense RepPoints, section 3.3): no point has to meet a certain target.
+    """Chamfer distance between two sets (Dense RepPoints): no point has to meet a certain target.
 
     Args:
         points: (..., n, 2).

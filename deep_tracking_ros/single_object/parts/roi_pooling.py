@@ -1,7 +1,7 @@
 """Precise RoI pooling: the mean of a feature map over each bin of a box, smooth in the features and in the box.
 
 B. Jiang, R. Luo, J. Mao, T. Xiao, Y. Jiang, "Acquisition of Localization Confidence for Accurate Object Detection"
-(IoU-Net), ECCV 2018, section 3.2. A map of cells becomes a function of the plane by bilinear interpolation (eq. 4),
+(IoU-Net), ECCV 2018, section 3.3. A map of cells becomes a function of the plane by bilinear interpolation (eq. 4),
 
     f(x, y) = sum_ij max(0, 1 - |x - i|) max(0, 1 - |y - j|) w_ij,
 

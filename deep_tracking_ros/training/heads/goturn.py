@@ -1,6 +1,6 @@
 """GOTURN: the box by its L1 distance, as in the paper; small motions are more frequent than large ones.
 
-Held et al. (ECCV 2016), section 3.3: between two images a target's centre moves by a Laplace distribution with a scale
+Held et al. (ECCV 2016), section 4.2: between two images a target's centre moves by a Laplace distribution with a scale
 of 1/5 of its size, its size changes by one of 1/15. `near_window` draws the crops so.
 """
 

@@ -19,7 +19,7 @@ from deep_tracking_ros.single_object.parts.backbone import Features
 from deep_tracking_ros.training.heads.losses import overlaps
 
 TARGETS, OTHERS = 16, 48
-"""Boxes of a crop on the target (IoU above 0.7) and off it (below 0.5; 0.3 in the paper's first frame)."""
+"""Boxes of a crop on the target (IoU above 0.6, nearly always 0.7) and off it (below 0.5, as in tracking)."""
 RIDGE = 0.1
 
 

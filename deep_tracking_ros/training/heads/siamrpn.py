@@ -1,4 +1,4 @@
-"""SiamRPN: anchors are target above an overlap of 0.6, background below 0.3 (Li et al., CVPR 2018, section 3.2)."""
+"""SiamRPN: anchors are target above an overlap of 0.6, background below 0.3 (Li et al., CVPR 2018, section 3.3)."""
 
 from __future__ import annotations
 
