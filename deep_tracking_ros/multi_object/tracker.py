@@ -42,8 +42,8 @@ TIE_BREAK = np.sqrt([2.0, 3.0, 5.0, 7.0])
 """Weights of x0, y0, x1, y1 by which boxes are ordered: no two different ones have the same sum."""
 TINY = 1e-300
 SHAPE = np.array([[0.5, 0, 0.5, 0], [0, 0.5, 0, 0.5], [-1, 0, 1, 0], [0, -1, 0, 1]])
-LAYOUT = np.concatenate([kalman.TARGETS @ SHAPE, np.diag([-1.0, -1, 1, 1])])
-"""From corners x0, y0, x1, y1 to cx, cy, w, h (4, 4), and to what the filter and `overlap` take (15, 4)."""
+LAYOUT = np.concatenate([kalman.TARGETS @ SHAPE, np.diag([-1.0, -1, 1, 1]), np.zeros((1, 4))])
+"""From corners x0, y0, x1, y1 to cx, cy, w, h (4, 4), and to what filter and `overlap` take, with areas of 0 (16, 4)."""
 CORNERS = np.concatenate([[[1, 0, -0.5, 0], [0, 1, 0, -0.5], [1, 0, 0.5, 0], [0, 1, 0, 0.5]], np.zeros((4, 8))], 1)
 """(4, 12) from a belief to the corners of its boxes."""
 OUTLINE = np.concatenate([CORNERS * [[-1], [-1], [1], [1]], np.eye(1, 12, kalman.AREA)])
@@ -157,7 +157,7 @@ class MultiObjectTracker:
         dt, now = seconds(stamp - self._stamp), float(stamp - self._origin)
         seen = _in_order(found, settings.low_score)
 
-        hidden = tracks.counts[MISSED] > 0
+        hidden = tracks.counts[MISSED].astype(bool)
         if np.count_nonzero(hidden):
             np.copyto(tracks.belief[6:8], 0, where=hidden)  # the size of what is hidden would run away
         tracks.belief = self._filter.predict(tracks.belief, dt)
@@ -267,8 +267,7 @@ def _in_order(found: Boxes, low_score: float) -> _Seen:
         boxes, scores, kinds = boxes.compress(usable, 0), scores.compress(usable), kinds.compress(usable)
         looks = None if looks is None else looks.compress(usable, 0)
     order = (boxes.dot(TIE_BREAK) + scores).argsort()
-    table = np.empty((16, len(order)))
-    table[:15] = kalman.product(LAYOUT, boxes.take(order, 0).T)
+    table = kalman.product(LAYOUT, boxes.take(order, 0).T)
     np.multiply(table[2], table[3], out=table[15])
     looks = None if looks is None else np.asarray(looks, np.float64).take(order, 0).T
     return _Seen(table[:11], table[11:], scores.take(order), kinds.take(order), looks)
@@ -383,7 +382,7 @@ def _snapshot(tracks: _Rows, now: float, settings: Settings) -> Tracks:
     state = (counts[HITS] >= settings.confirm_after).view(np.int8)
     if np.count_nonzero(counts[MISSED]):
         lost = unseen > settings.occluded_time
-        state = state + (counts[MISSED] > 0) + lost
+        state = state + counts[MISSED].astype(bool) + lost
         if np.count_nonzero(lost):  # where it is by now nobody can say
             np.copyto(belief, tracks.last, where=lost)
             np.copyto(belief[kalman.VELOCITY], 0, where=lost)

@@ -194,24 +194,19 @@ class MultiObjectPipeline(Pipeline):
         detections = item.detections
         boxes = np.array([d.box for d in detections], np.float64).reshape(-1, 4)
         scores = np.array([d.score for d in detections], np.float64)
-        wrong = {
-            "not finite": ~(np.isfinite(boxes).all(1) & np.isfinite(scores)),
-            f"further off than {FAR:g} px": (np.abs(boxes) >= FAR).any(1),
-            "smaller than a pixel (are they in px?)": (boxes[:, :2] + SMALLEST > boxes[:, 2:]).any(1),
-            "of a score outside of 0 to 1": (scores < 0) | (scores > 1),
-        }
-        good = ~np.any([*wrong.values()], axis=0)
-        if count := int((~good).sum()):
+        near, large = np.abs(boxes) < FAR, boxes[:, :2] + SMALLEST <= boxes[:, 2:]  # false for nan
+        good = near.all(1) & large.all(1) & (scores >= 0) & (scores <= 1)
+        if count := int(np.count_nonzero(~good)):
             self._unusable += count
-            reasons = ", ".join(f"{int(rows.sum())} {reason}" for reason, rows in wrong.items() if rows.any())
-            self._note(f"{count} of {len(detections)} detections cannot be used: {reasons}")
+            self._note(f"{count} of {len(detections)} detections cannot be used: {_reasons(boxes, scores)}")
             detections = tuple(d for d, use in zip(detections, good, strict=True) if use)
+            boxes, scores = boxes[good], scores[good]
         looks, problem = _looks([d.embedding for d in detections])
         if problem:
             self._note(problem)
         return Boxes(
-            boxes=boxes[good],
-            scores=scores[good],
+            boxes=boxes,
+            scores=scores,
             kinds=self._labels.number([d.label for d in detections], self._kinds),
             embeddings=looks,
         )
@@ -288,6 +283,17 @@ class MultiObjectPipeline(Pipeline):
         self._camera.reset()
         self._states = Counter()
         self._last_reset = reason
+
+
+def _reasons(boxes: Matrix, scores: Matrix) -> str:
+    """Why some of the detections cannot be used; one may have several faults."""
+    wrong = {
+        "not finite": ~(np.isfinite(boxes).all(1) & np.isfinite(scores)),
+        f"further off than {FAR:g} px": (np.abs(boxes) >= FAR).any(1),
+        "smaller than a pixel (are they in px?)": (boxes[:, :2] + SMALLEST > boxes[:, 2:]).any(1),
+        "of a score outside of 0 to 1": (scores < 0) | (scores > 1),
+    }
+    return ", ".join(f"{np.count_nonzero(rows)} {reason}" for reason, rows in wrong.items() if rows.any())
 
 
 def _looks(embeddings: Sequence[FloatArray | None]) -> tuple[Matrix | None, str]:
