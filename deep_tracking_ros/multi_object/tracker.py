@@ -43,7 +43,7 @@ TIE_BREAK = np.sqrt([2.0, 3.0, 5.0, 7.0])
 TINY = 1e-300
 SHAPE = np.array([[0.5, 0, 0.5, 0], [0, 0.5, 0, 0.5], [-1, 0, 1, 0], [0, -1, 0, 1]])
 LAYOUT = np.concatenate([kalman.TARGETS @ SHAPE, np.diag([-1.0, -1, 1, 1]), np.zeros((1, 4))])
-"""From corners x0, y0, x1, y1 to cx, cy, w, h (4, 4), and to what filter and `overlap` take, with areas of 0 (16, 4)."""
+"""From corners x0, y0, x1, y1 to cx, cy, w, h (4, 4), and to what filter and `overlap` take, areas as 0 (16, 4)."""
 CORNERS = np.concatenate([[[1, 0, -0.5, 0], [0, 1, 0, -0.5], [1, 0, 0.5, 0], [0, 1, 0, 0.5]], np.zeros((4, 8))], 1)
 """(4, 12) from a belief to the corners of its boxes."""
 OUTLINE = np.concatenate([CORNERS * [[-1], [-1], [1], [1]], np.eye(1, 12, kalman.AREA)])
