@@ -286,12 +286,13 @@ class MultiObjectPipeline(Pipeline):
 
 
 def _reasons(boxes: Matrix, scores: Matrix) -> str:
-    """Why some of the detections cannot be used; one may have several faults."""
+    """Why some of the detections cannot be used; one may be small and of a wrong score."""
+    finite = np.isfinite(boxes).all(1) & np.isfinite(scores)
     wrong = {
-        "not finite": ~(np.isfinite(boxes).all(1) & np.isfinite(scores)),
-        f"further off than {FAR:g} px": (np.abs(boxes) >= FAR).any(1),
-        "smaller than a pixel (are they in px?)": (boxes[:, :2] + SMALLEST > boxes[:, 2:]).any(1),
-        "of a score outside of 0 to 1": (scores < 0) | (scores > 1),
+        "not finite": ~finite,
+        f"further off than {FAR:g} px": (np.abs(boxes) >= FAR).any(1) & finite,
+        "smaller than a pixel (are they in px?)": (boxes[:, :2] + SMALLEST > boxes[:, 2:]).any(1) & finite,
+        "of a score outside of 0 to 1": ((scores < 0) | (scores > 1)) & finite,
     }
     return ", ".join(f"{np.count_nonzero(rows)} {reason}" for reason, rows in wrong.items() if rows.any())
 

@@ -188,7 +188,7 @@ def test_what_cannot_be_used_is_counted_and_told():
     (warning,) = pipeline.warnings()
     assert warning == (
         "8 of 10 detections cannot be used: 3 not finite, 1 further off than 1e+06 px, 2 smaller than a pixel "
-        "(are they in px?), 3 of a score outside of 0 to 1"
+        "(are they in px?), 2 of a score outside of 0 to 1"
     )
     assert pipeline.status()["unusable_detections"] == 8
     (result,) = feed(pipeline, seen(1, 50, 400, score=0.05))  # a low score is nothing to warn of
