@@ -18,6 +18,7 @@ from deep_tracking_ros.geometry.crops import crop, crop_to_image, image_to_crop
 from deep_tracking_ros.inference.engine import Engine, Network, TensorSpec
 from deep_tracking_ros.models.store import Model
 from deep_tracking_ros.parameters import parameter
+from deep_tracking_ros.single_object.parts.batches import batched, run
 from deep_tracking_ros.single_object.parts.online_target import OnlineTargets, quick_classifier
 from deep_tracking_ros.single_object.parts.peaks import PeakSettings, Verdict
 from deep_tracking_ros.single_object.parts.refinement import (
@@ -34,10 +35,8 @@ from deep_tracking_ros.single_object.parts.siamese_tracker import (
     SiameseTarget,
     TemplateTracker,
     backbone_network,
-    batched,
     by_side,
     keep,
-    run,
     settle,
     siamese_networks,
 )

@@ -19,6 +19,7 @@ from deep_tracking_ros.geometry.crops import context_side, crop_to_image
 from deep_tracking_ros.inference.engine import Network
 from deep_tracking_ros.models.store import Model
 from deep_tracking_ros.parameters import parameter
+from deep_tracking_ros.single_object.parts.batches import run
 from deep_tracking_ros.single_object.parts.siamese_tracker import (
     CONTEXT,
     STRIDE,
@@ -27,7 +28,6 @@ from deep_tracking_ros.single_object.parts.siamese_tracker import (
     TemplateTracker,
     keep,
     kept_features,
-    run,
     siamese_networks,
 )
 from deep_tracking_ros.single_object.tracker import Estimate, Target

@@ -20,16 +20,15 @@ from deep_tracking_ros.inference.engine import Engine, Network, TensorSpec
 from deep_tracking_ros.models.store import Model
 from deep_tracking_ros.parameters import parameter
 from deep_tracking_ros.single_object.parts import sampling
+from deep_tracking_ros.single_object.parts.batches import batched, run
 from deep_tracking_ros.single_object.parts.box_regression import BoxRegression
 from deep_tracking_ros.single_object.parts.calibration import Calibration
 from deep_tracking_ros.single_object.parts.siamese_tracker import (
     CHANNELS,
     OneSideParameters,
     backbone_network,
-    batched,
     context_window,
     keep,
-    run,
 )
 from deep_tracking_ros.single_object.tracker import Estimate, SingleObjectTracker, Target
 from deep_tracking_ros.types import FloatArray
@@ -111,9 +110,7 @@ class MDNetTracker(SingleObjectTracker):
         self.settings = s = model.card.settings(MDNetTracking)
         self.calibration = Calibration.from_card(model.card.calibration)
         self.engines = tuple(make(network) for network in networks(model))
-        self.learning = MDNetSettings(
-            hidden=self.parameters.channels, start_steps=s.start_steps, steps=s.steps, update_every=s.update_every
-        )
+        self.learning = MDNetSettings(start_steps=s.start_steps, steps=s.steps, update_every=s.update_every)
         self.trained = trained_layers(model, self.parameters)
 
     def start(self, image: NDArray[np.uint8], boxes: ArrayLike) -> list[Target]:

@@ -19,6 +19,7 @@ from deep_tracking_ros.geometry.crops import crop_to_image, image_to_crop
 from deep_tracking_ros.inference.engine import Engine, Network
 from deep_tracking_ros.models.store import Model
 from deep_tracking_ros.parameters import parameter
+from deep_tracking_ros.single_object.parts.batches import run, sigmoid
 from deep_tracking_ros.single_object.parts.box_selection import SelectionSettings, at_cell
 from deep_tracking_ros.single_object.parts.contours import by_angle
 from deep_tracking_ros.single_object.parts.online_target import OnlineTargets, quick_classifier
@@ -32,9 +33,7 @@ from deep_tracking_ros.single_object.parts.siamese_tracker import (
     SiameseTarget,
     SiameseTracker,
     backbone_network,
-    run,
     siamese_networks,
-    sigmoid,
 )
 from deep_tracking_ros.single_object.tracker import Estimate, Target
 from deep_tracking_ros.types import FloatArray

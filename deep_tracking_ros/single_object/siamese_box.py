@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import cv2
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from deep_tracking_ros.errors import ModelError
 from deep_tracking_ros.geometry.boxes import check_box, cxcywh_to_xyxy, xyxy_to_cxcywh
@@ -22,6 +22,7 @@ from deep_tracking_ros.geometry.crops import crop, crop_to_image, whole_windows
 from deep_tracking_ros.inference.engine import Engine, Network, TensorSpec
 from deep_tracking_ros.models.store import Model
 from deep_tracking_ros.parameters import REQUIRED, parameter
+from deep_tracking_ros.single_object.parts.batches import batched, run, sigmoid
 from deep_tracking_ros.single_object.parts.box_selection import (
     SelectionSettings,
     at_cell,
@@ -33,9 +34,6 @@ from deep_tracking_ros.single_object.parts.box_selection import (
 from deep_tracking_ros.single_object.parts.calibration import Calibration
 from deep_tracking_ros.single_object.tracker import Estimate, SingleObjectTracker, Target
 from deep_tracking_ros.types import FloatArray
-
-BATCH = (1, 4, 16)
-"""Targets in one call: fewest, usual, most. More targets go in several calls."""
 
 
 @dataclass(frozen=True)
@@ -107,9 +105,6 @@ def networks(model: Model) -> tuple[Network, Network]:
     """
     p = SiameseBoxParameters.of(model)
 
-    def batched(name: str, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> TensorSpec:
-        return TensorSpec(name, (-1, *shape), dtype, *((n, *shape) for n in BATCH))
-
     return (
         Network(
             "siamese_box/template",
@@ -149,7 +144,7 @@ class SiameseBoxTracker(SingleObjectTracker):
         border = np.floor(np.array(cv2.mean(image)[:3], np.float32))
         centres, sides = whole_windows(states[:, :2], self._template_sides(states))
         crops = crop(image, centres, sides, self.parameters.template_size, border=border)
-        (features,) = self._batches(self.engines[0], crops=crops)
+        features = run(self.engines[0], crops=crops)["features"]
         return [SiameseBoxTarget(box, feature, border) for box, feature in zip(inside, features, strict=True)]
 
     def track(self, image: NDArray[np.uint8], targets: Sequence[Target]) -> list[Estimate]:
@@ -162,10 +157,11 @@ class SiameseBoxTracker(SingleObjectTracker):
         centres, sides = whole_windows(last[:, :2], self._template_sides(last) * np.float32(p.search_scale))
         crops = crop(image, centres, sides, p.search_size, border=np.stack([target.border for target in ours]))
         features = np.stack([target.features for target in ours])
-        logits, distances = self._batches(self.engines[1], crops=crops, features=features)
+        outputs = run(self.engines[1], crops=crops, features=features)
+        logits, distances = outputs["logits"], outputs["distances"]
 
         boxes = decode_ltrb(distances, self.grid)
-        probability = np.asarray((1 + np.tanh(logits / 2)) / 2, np.float32)  # the sigmoid, without overflow
+        probability = sigmoid(logits)
         cell, rate = select(
             probability, boxes, last[:, 2:] * (np.float32(p.search_size) / sides), self.window, self.settings
         )
@@ -196,13 +192,3 @@ class SiameseBoxTracker(SingleObjectTracker):
         places = np.clip(states[:, :2], -0.5, [width - 0.5, height - 0.5])
         sizes = np.clip(states[:, 2:], self.smallest, np.maximum([width, height], self.smallest))
         return cxcywh_to_xyxy(np.concatenate([places, sizes], 1))
-
-    @staticmethod
-    def _batches(engine: Engine, **arrays: NDArray[Any]) -> list[NDArray[Any]]:
-        """Run an engine over any number of targets, in as few calls as its profile allows."""
-        count = len(next(iter(arrays.values())))
-        parts = [
-            engine(**{name: array[i : i + BATCH[-1]] for name, array in arrays.items()})
-            for i in range(0, count, BATCH[-1])
-        ]
-        return [np.concatenate([part[spec.name] for part in parts]) for spec in engine.outputs]

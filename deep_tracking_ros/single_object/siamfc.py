@@ -23,13 +23,12 @@ from deep_tracking_ros.geometry.crops import context_side, crop
 from deep_tracking_ros.inference.engine import Engine, Network, TensorSpec
 from deep_tracking_ros.models.store import Model
 from deep_tracking_ros.parameters import REQUIRED, parameter
+from deep_tracking_ros.single_object.parts.batches import batched, run, sigmoid
 from deep_tracking_ros.single_object.parts.box_selection import at_cell
 from deep_tracking_ros.single_object.parts.calibration import Calibration
 from deep_tracking_ros.single_object.tracker import Estimate, SingleObjectTracker, Target
 from deep_tracking_ros.types import FloatArray
 
-BATCH = (1, 4, 16)
-"""Targets in one call: fewest, usual, most. More targets go in several calls."""
 STRIDE = 8
 """Crop pixels per cell of the response."""
 CONTEXT = 0.5
@@ -91,9 +90,6 @@ def networks(model: Model) -> tuple[Network, Network]:
     """
     p = SiamFCParameters.of(model)
 
-    def batched(name: str, shape: tuple[int, ...], dtype: Any = np.float32) -> TensorSpec:
-        return TensorSpec(name, (-1, *shape), dtype, *((n, *shape) for n in BATCH))
-
     def module(part: str) -> Any:
         from deep_tracking_ros.single_object.parts.weights import load_weights
         from deep_tracking_ros.single_object.siamfc_network import SiamFC
@@ -144,7 +140,7 @@ class SiamFCTracker(SingleObjectTracker):
         states, sides = xyxy_to_cxcywh(np.stack(inside)), context_side(np.stack(inside), CONTEXT)
         crops = crop(image, states[:, :2], sides, self.parameters.exemplar)
         shapes = np.asarray(states[:, 2:] * (self.parameters.exemplar / sides)[:, None], np.float32)
-        (kernels,) = self._batches(self.engines[0], crops=crops, sizes=shapes)
+        kernels = run(self.engines[0], crops=crops, sizes=shapes)["kernels"]
         return [SiamFCTarget(*one) for one in zip(inside, shapes, kernels, strict=True)]
 
     def track(self, image: NDArray[np.uint8], targets: Sequence[Target]) -> list[Estimate]:
@@ -158,8 +154,8 @@ class SiamFCTracker(SingleObjectTracker):
         zoom = np.stack([target.shape for target in ours]) / states[:, 2:]  # crop px per image px
         crops = crop(image, states[:, :2], self.parameters.search / zoom, self.parameters.search)
         kernels = np.stack([target.kernels for target in ours])
-        responses, presence = self._batches(self.engines[1], crops=crops, kernels=kernels)
-        shift, scale, raw = self.peak(responses, presence)
+        outputs = run(self.engines[1], crops=crops, kernels=kernels)
+        shift, scale, raw = self.peak(outputs["responses"], outputs["presence"])
         states[:, :2] += shift / zoom
         sure = raw >= self.settings.sure
         states[sure, 2:] *= np.exp(self.settings.scale_rate * scale[sure])
@@ -183,7 +179,7 @@ class SiamFCTracker(SingleObjectTracker):
             height (N, 2), and the presence at the peak (N,), a logit.
         """
         s, cells = self.settings, self.parameters.cells
-        ranked = (1 - s.window) / (1 + np.exp(-presence)) + s.window * self.window
+        ranked = (1 - s.window) * sigmoid(presence) + s.window * self.window
         peak = ranked.reshape(len(ranked), -1).argmax(1)
         around = np.arange(-s.reach, s.reach + 1)
         y, x = (place[:, None] + around for place in np.divmod(peak, cells))  # (N, 2 reach + 1) each
@@ -205,13 +201,3 @@ class SiamFCTracker(SingleObjectTracker):
         places = np.clip(states[:, :2], 0, [width - 1, height - 1])
         sizes = np.clip(states[:, 2:], self.smallest, [2 * width, 2 * height])
         return cxcywh_to_xyxy(np.concatenate([places, sizes], 1))
-
-    @staticmethod
-    def _batches(engine: Engine, **arrays: NDArray[Any]) -> list[NDArray[Any]]:
-        """Run an engine over any number of targets, as few calls as its profile allows."""
-        count = len(next(iter(arrays.values())))
-        parts = [
-            engine(**{name: array[i : i + BATCH[-1]] for name, array in arrays.items()})
-            for i in range(0, count, BATCH[-1])
-        ]
-        return [np.concatenate([part[spec.name] for part in parts]) for spec in engine.outputs]

@@ -21,6 +21,7 @@ from deep_tracking_ros.geometry.crops import crop, image_to_crop
 from deep_tracking_ros.inference.engine import Network
 from deep_tracking_ros.models.store import Model
 from deep_tracking_ros.parameters import parameter
+from deep_tracking_ros.single_object.parts.batches import sigmoid
 from deep_tracking_ros.single_object.parts.box_selection import SelectionSettings
 from deep_tracking_ros.single_object.parts.siamese_tracker import (
     STRIDE,
@@ -31,7 +32,6 @@ from deep_tracking_ros.single_object.parts.siamese_tracker import (
     SiameseTracker,
     keep,
     siamese_networks,
-    sigmoid,
 )
 from deep_tracking_ros.single_object.tracker import Estimate
 from deep_tracking_ros.types import FloatArray, Mask

@@ -19,6 +19,7 @@ from deep_tracking_ros.geometry.boxes import iou
 from deep_tracking_ros.inference.engine import Network
 from deep_tracking_ros.models.store import Model
 from deep_tracking_ros.parameters import parameter
+from deep_tracking_ros.single_object.parts.batches import sigmoid
 from deep_tracking_ros.single_object.parts.box_selection import SelectionSettings
 from deep_tracking_ros.single_object.parts.distractors import advantage, describe, describe_target, proposals
 from deep_tracking_ros.single_object.parts.siamese_tracker import (
@@ -30,7 +31,6 @@ from deep_tracking_ros.single_object.parts.siamese_tracker import (
     SiameseTarget,
     SiameseTracker,
     siamese_networks,
-    sigmoid,
 )
 from deep_tracking_ros.single_object.tracker import Estimate, Target
 from deep_tracking_ros.types import FloatArray

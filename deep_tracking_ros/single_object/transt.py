@@ -14,13 +14,13 @@ from deep_tracking_ros.errors import ModelError
 from deep_tracking_ros.inference.engine import Network
 from deep_tracking_ros.models.store import Model
 from deep_tracking_ros.parameters import parameter
+from deep_tracking_ros.single_object.parts.batches import sigmoid
 from deep_tracking_ros.single_object.parts.siamese_tracker import (
     STRIDE,
     Offers,
     SiameseParameters,
     SiameseTracker,
     siamese_networks,
-    sigmoid,
 )
 from deep_tracking_ros.types import FloatArray
 

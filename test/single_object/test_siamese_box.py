@@ -12,8 +12,9 @@ from deep_tracking_ros.inference.onnx_backend import OnnxEngine
 from deep_tracking_ros.models.store import Model
 from deep_tracking_ros.single_object.golden import check_golden
 from deep_tracking_ros.single_object.importing import import_public
+from deep_tracking_ros.single_object.parts.batches import BATCH
 from deep_tracking_ros.single_object.registry import make_tracker, networks
-from deep_tracking_ros.single_object.siamese_box import BATCH, SiameseBoxParameters, SiameseBoxTracker
+from deep_tracking_ros.single_object.siamese_box import SiameseBoxParameters, SiameseBoxTracker
 
 SIZE = 32
 GREY, COLOURS = (110, 120, 100), ((20, 30, 230), (230, 60, 20), (30, 220, 40))

@@ -11,7 +11,7 @@ from untrained import HEADS
 from deep_tracking_ros.errors import InvalidBoxError, OutsideImageError
 from deep_tracking_ros.inference.onnx_backend import OnnxEngine
 from deep_tracking_ros.models.store import Model
-from deep_tracking_ros.single_object.parts.siamese_tracker import BATCH
+from deep_tracking_ros.single_object.parts.batches import BATCH
 from deep_tracking_ros.single_object.refined import RefinedTracker
 from deep_tracking_ros.single_object.registry import architecture
 

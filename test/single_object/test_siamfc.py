@@ -8,8 +8,9 @@ from deep_tracking_ros.geometry.boxes import iou
 from deep_tracking_ros.inference.onnx_backend import OnnxEngine
 from deep_tracking_ros.models.store import Model
 from deep_tracking_ros.single_object.golden import check_golden
+from deep_tracking_ros.single_object.parts.batches import BATCH
 from deep_tracking_ros.single_object.registry import make_tracker, networks
-from deep_tracking_ros.single_object.siamfc import BATCH, SiamFCTracker
+from deep_tracking_ros.single_object.siamfc import SiamFCTracker
 from deep_tracking_ros.single_object.tracker import SingleObjectTracker
 
 
@@ -17,6 +18,15 @@ def path(frames):
     """Centre and scale of the square in each frame: a loop that also comes nearer."""
     t = np.linspace(0, 2 * np.pi, frames)
     return zip(160 + 70 * np.sin(t), 120 + 40 * np.cos(t), 1 + 0.25 * np.sin(t / 2), strict=True)
+
+
+@pytest.mark.filterwarnings("error")
+def test_presence_may_be_as_low_as_it_likes(tracker):
+    cells = tracker.parameters.cells
+    presence = np.full((1, cells, cells), -120, np.float32)
+    shift, _, raw = tracker.peak(np.zeros((1, 9, cells, cells), np.float32), presence)
+    np.testing.assert_allclose(shift, 0, atol=1e-4)  # the window alone is left: the middle
+    assert raw == -120
 
 
 def test_a_moving_square_is_followed(tracker, scene):

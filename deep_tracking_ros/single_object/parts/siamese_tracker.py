@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar, cast
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from deep_tracking_ros.errors import ModelError
 from deep_tracking_ros.geometry.boxes import check_box, cxcywh_to_xyxy, xyxy_to_cxcywh
@@ -20,13 +20,12 @@ from deep_tracking_ros.geometry.crops import context_side, crop, crop_to_image, 
 from deep_tracking_ros.inference.engine import Engine, Network, TensorSpec
 from deep_tracking_ros.models.store import Model
 from deep_tracking_ros.parameters import REQUIRED, parameter
+from deep_tracking_ros.single_object.parts.batches import batched, run
 from deep_tracking_ros.single_object.parts.box_selection import SelectionSettings, at_cell, cosine_window, select
 from deep_tracking_ros.single_object.parts.calibration import Calibration
 from deep_tracking_ros.single_object.tracker import Estimate, SingleObjectTracker, Target
 from deep_tracking_ros.types import FloatArray
 
-BATCH = (1, 4, 16)
-"""Targets in one call: fewest, usual, most. More targets go in several calls."""
 STRIDE = 16
 """Crop pixels per cell."""
 CHANNELS = 112
@@ -81,11 +80,6 @@ class OneSideParameters(SiameseParameters):
         super().__post_init__()
         if self.near:
             raise ModelError(f"near is {self.near}, it must be 0: this architecture has search crops of one side only")
-
-
-def batched(name: str, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> TensorSpec:
-    """An input or output whose first axis is the targets of a call."""
-    return TensorSpec(name, (-1, *shape), dtype, *((n, *shape) for n in BATCH))
 
 
 def siamese_networks(
@@ -369,11 +363,6 @@ def context_window(states: FloatArray, ratio: float) -> tuple[FloatArray, FloatA
     return whole_windows(states[:, :2], np.stack([side, side], 1))
 
 
-def sigmoid(logits: FloatArray) -> FloatArray:
-    """Probabilities of logits, without overflow."""
-    return np.asarray((1 + np.tanh(logits / 2)) / 2, np.float32)
-
-
 def keep(
     image: NDArray[np.uint8], targets: Sequence[Target], boxes: FloatArray, scores: FloatArray, smallest: float = 4.0
 ) -> tuple[FloatArray, FloatArray]:
@@ -390,16 +379,6 @@ def keep(
     if bad.any():
         kept[bad], sure[bad] = np.stack([target.box for target in targets])[bad], 0
     return kept, sure
-
-
-def run(engine: Engine, **arrays: NDArray[Any]) -> dict[str, FloatArray]:
-    """Run an engine over any number of targets, in as few calls as its profile allows; inputs that it has not go."""
-    arrays = {spec.name: arrays[spec.name] for spec in engine.inputs}
-    count, most = len(next(iter(arrays.values()))), BATCH[-1]
-    if count <= most:
-        return engine(**arrays)
-    parts = [engine(**{key: value[i : i + most] for key, value in arrays.items()}) for i in range(0, count, most)]
-    return {spec.name: np.concatenate([part[spec.name] for part in parts]) for spec in engine.outputs}
 
 
 def kept_features(targets: Sequence[SiameseTarget]) -> dict[str, FloatArray]:
