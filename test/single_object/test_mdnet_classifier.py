@@ -14,17 +14,17 @@ from deep_tracking_ros.single_object.parts.mdnet_classifier import (
     MDNetSettings,
     _minibatches,
     _train,
-    random_layers,
     score,
     stacked,
     start,
     update,
 )
 from deep_tracking_ros.single_object.parts.refinement import mean_of_best
-from deep_tracking_ros.single_object.parts.sampling import CANDIDATES, NEGATIVES, POSITIVES, draw, draw_with_overlap
+from deep_tracking_ros.single_object.parts.sampling import NEGATIVES, POSITIVES, Spread, draw, draw_with_overlap
 
 INPUTS, WIDTH, HEIGHT = 48, 320, 240
-SETTINGS = MDNetSettings(hidden=32, start_steps=40, steps=10, rate=0.01, last_rate=0.05, candidates=192)
+CANDIDATES = Spread(0.3, 0.024)
+SETTINGS = MDNetSettings(start_steps=40, steps=10, rate=0.01, last_rate=0.05, candidates=192)
 TARGET = np.array([140.0, 100, 190, 140], np.float32)
 MOVED = TARGET + np.array([9, -7, 9, -7], np.float32)
 TWIN = np.array([230.0, 60, 280, 100], np.float32)
@@ -52,9 +52,16 @@ def examples(features, seed=0, negative=0.5, counts=(100, 300)):
     return features(positives, seed), features(negatives, seed + 1)
 
 
+def random_layers(inputs=INPUTS, hidden=32, seed=0):
+    """Layers that know nothing: He's deviation, the last one small."""
+    generator = torch.Generator().manual_seed(seed)
+    fc4, fc5 = (torch.randn(n, hidden, generator=generator) * (2 / n) ** 0.5 for n in (inputs, hidden))
+    return fc4, torch.zeros(hidden), fc5, torch.zeros(hidden), torch.zeros(hidden, 1), torch.zeros(1)
+
+
 def begin(seeds=(0,), settings=SETTINGS, trained=None):
     on, off = zip(*(examples(scene(seed)) for seed in seeds), strict=True)
-    return start(on, off, settings, trained)
+    return start(on, off, settings, trained or random_layers())
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -64,8 +71,9 @@ def test_it_learns_in_the_first_image_to_tell_boxes(seed):
     logits_on, logits_off = (score(stacked(states), x[None])[0] for x in (on, off))
     assert (logits_on > 0).float().mean() > 0.97
     assert (logits_off < 0).float().mean() > 0.95
-    before = score(tuple(part[None] for part in random_layers(INPUTS, SETTINGS)), on[None])
-    assert before.abs().max() < 0.5  # it knew nothing
+    (state,) = begin((seed,), dataclasses.replace(SETTINGS, start_steps=1, rate=0, last_rate=0))
+    before = score(stacked([state]), on[None])
+    assert 0 < before.abs().max() < 0.5  # it knew nothing
 
 
 def test_the_best_candidates_are_on_the_target():
@@ -191,7 +199,7 @@ def test_copies_of_a_lost_target_learn_once(monkeypatch):
 
 
 def test_trained_layers_are_where_learning_starts():
-    trained = random_layers(INPUTS, dataclasses.replace(SETTINGS, hidden=20, seed=9))
+    trained = random_layers(hidden=20, seed=9)
     (state,) = begin((0,), dataclasses.replace(SETTINGS, start_steps=1, rate=0, last_rate=0.01), trained)
     for ours, theirs in zip(state.layers[:4], trained[:4], strict=True):
         torch.testing.assert_close(ours, theirs)
@@ -209,7 +217,7 @@ def test_hard_negatives_are_the_ones_that_are_learnt():
     few = dataclasses.replace(SETTINGS, positives=16, negatives=16, start_steps=30)
     mined = dataclasses.replace(few, candidates=384)
     plain = dataclasses.replace(few, candidates=16)
-    results = [score(stacked(start([on], [off], s)), hard[None]).mean().item() for s in (mined, plain)]
+    results = [score(stacked(start([on], [off], s, random_layers())), hard[None]).mean().item() for s in (mined, plain)]
     assert results[0] < 0 < results[1]
 
 
@@ -222,4 +230,4 @@ def test_minibatches_use_every_example_before_any_again():
 
 def test_without_background_there_is_nothing_to_learn():
     with pytest.raises(InvalidBoxError, match="target 1 has 3 boxes on it and 0 beside it"):
-        start([torch.zeros(3, 4)] * 2, [torch.zeros(3, 4), torch.zeros(0, 4)], SETTINGS)
+        start([torch.zeros(3, 4)] * 2, [torch.zeros(3, 4), torch.zeros(0, 4)], SETTINGS, random_layers(4))

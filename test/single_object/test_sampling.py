@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 from deep_tracking_ros.geometry.boxes import iou, xyxy_to_cxcywh
 from deep_tracking_ros.single_object.parts.box_regression import BoxRegression
 from deep_tracking_ros.single_object.parts.sampling import (
-    CANDIDATES,
     NEGATIVES,
     POSITIVES,
     REGRESSION,
@@ -41,8 +40,10 @@ def test_boxes_have_the_overlap_that_was_asked_for(box, seed):
 
 
 def test_draws_follow_their_spread_and_seed():
-    drawn = draw(BOX, 20_000, rng(1), CANDIDATES, 640, 480)
-    np.testing.assert_array_equal(drawn, draw(BOX, 20_000, rng(1), CANDIDATES, 640, 480))
+    # MDNet, where a target may be in the next image: diag(0.09 r^2, 0.09 r^2, 0.25) of place and scale 1.05^s
+    spread = Spread(0.3, 0.5 * float(np.log(1.05)))
+    drawn = draw(BOX, 20_000, rng(1), spread, 640, 480)
+    np.testing.assert_array_equal(drawn, draw(BOX, 20_000, rng(1), spread, 640, 480))
     states = xyxy_to_cxcywh(drawn)
     shift = (states[:, :2] - [340, 220]) / 60  # of the mean side
     growth = np.log(states[:, 2:] / [80, 40])

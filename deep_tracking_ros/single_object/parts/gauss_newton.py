@@ -67,7 +67,6 @@ class GaussNewtonSettings:
 
     newton_steps: int = parameter(1, "Outer steps: how often residuals are made linear.", minimum=1, maximum=100)
     conjugate_steps: int = parameter(5, "Conjugate gradient steps in each outer step.", minimum=1, maximum=1000)
-    fletcher_reeves: bool = parameter(False, "Formula of the direction; else Polak-Ribiere, for kept directions.")
     momentum: float = parameter(0.0, "How much of the last direction is kept; 0 = start anew.", minimum=0, maximum=1)
 
 
@@ -127,7 +126,8 @@ def _conjugate_gradients(
         squared = _dot(g, g)
         p = g
         if kept is not None:
-            new = squared if settings.fletcher_reeves else squared - _dot(g, kept.gradient)
+            # Polak-Ribiere: forgets a kept direction where the problem has changed
+            new = squared - _dot(g, kept.gradient)
             beta = (new / kept.squared.clamp(min=torch.finfo(new.dtype).tiny)).clamp(min=0)
             p = _add(g, beta, kept.step)
         q = curvature(p)

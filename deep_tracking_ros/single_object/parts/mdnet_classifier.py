@@ -31,7 +31,6 @@ Layers = tuple[Tensor, ...]
 class MDNetSettings:
     """How the layers learn; counts of the paper where a CPU allows."""
 
-    hidden: int = parameter(128, "Width of fc4 and fc5 where they are not given.", minimum=1, maximum=4096)
     start_steps: int = parameter(50, "Steps in the first image.", minimum=1, maximum=10_000)
     steps: int = parameter(15, "Steps of an update.", minimum=1, maximum=10_000)
     rate: float = parameter(0.001, "Learning rate of fc4 and fc5.", minimum=0, maximum=10)
@@ -45,7 +44,7 @@ class MDNetSettings:
     long_memory: int = parameter(100, "Images whose positives are remembered.", minimum=1, maximum=10_000)
     short_memory: int = parameter(20, "Images that short-term updates learn from.", minimum=1, maximum=10_000)
     update_every: int = parameter(10, "Images from one long-term update to the next.", minimum=1, maximum=10_000)
-    seed: int = parameter(0, "Of layers and of the order of examples.", minimum=0)
+    seed: int = parameter(0, "Of fc6 and of the order of examples.", minimum=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,14 +55,6 @@ class MDNetState:
     positives: tuple[Tensor, ...]  # (n, D) of each remembered image, the newest last
     negatives: tuple[Tensor, ...]  # likewise
     age: int  # images since the start
-
-
-def random_layers(inputs: int, settings: MDNetSettings) -> Layers:
-    """Layers that know nothing, seeded: for features (D,), He's deviation; the last one small, as in MDNet."""
-    generator = torch.Generator().manual_seed(settings.seed)
-    h = settings.hidden
-    fc4, fc5 = (torch.randn(n, h, generator=generator) * (2 / n) ** 0.5 for n in (inputs, h))
-    return fc4, torch.zeros(h), fc5, torch.zeros(h), *random_last(h, settings)
 
 
 def random_last(hidden: int, settings: MDNetSettings) -> Layers:
@@ -86,7 +77,7 @@ def stacked(states: Sequence[MDNetState]) -> Layers:
 
 
 def start(
-    positives: Sequence[Tensor], negatives: Sequence[Tensor], settings: MDNetSettings, trained: Layers | None = None
+    positives: Sequence[Tensor], negatives: Sequence[Tensor], settings: MDNetSettings, trained: Layers
 ) -> list[MDNetState]:
     """Learn targets from boxes of the first image.
 
@@ -105,10 +96,7 @@ def start(
                 f"target {number} has {len(p)} boxes on it and {len(n)} beside it to learn from, it needs one of each "
                 "at least; give a box that leaves background around it"
             )
-    if trained is None:
-        layers = random_layers(positives[0].shape[1], settings)
-    else:
-        layers = (*trained[:4], *random_last(trained[3].shape[0], settings))
+    layers = (*trained[:4], *random_last(trained[3].shape[0], settings))
     states = [MDNetState(layers, (p,), (n,), 0) for p, n in zip(positives, negatives, strict=True)]
     learnt = _train(states, [(state.positives, state.negatives) for state in states], settings.start_steps, settings)
     return [replace(state, layers=one) for state, one in zip(states, learnt, strict=True)]

@@ -37,8 +37,6 @@ class Spread:
     """Up to these values evenly; else they are standard deviations."""
 
 
-CANDIDATES = Spread(0.3, 0.024)
-"""Where a target may be in the next image: the paper's diag(0.09 r^2, 0.09 r^2, 0.25) of place and scale 1.05^s."""
 POSITIVES = Spread(0.1, 0.05, 0.03)
 """Examples of the target."""
 NEGATIVES = Spread(2.0, 0.3, 0.1, uniform=True)
