@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 from torch import Tensor, nn
 
 from deep_tracking_ros.errors import InvalidRequestError
@@ -20,6 +20,7 @@ from deep_tracking_ros.models.card import ModelCard
 from deep_tracking_ros.models.store import Model, find_model
 from deep_tracking_ros.single_object.parts import backbone
 from deep_tracking_ros.single_object.parts.backbone import Features
+from deep_tracking_ros.single_object.parts.contours import sample_border
 from deep_tracking_ros.single_object.parts.weights import load_part
 from deep_tracking_ros.single_object.registry import TASK
 from deep_tracking_ros.training.drawing import held_out, pairs_of
@@ -32,6 +33,7 @@ from deep_tracking_ros.training.pairs import PairSettings
 from deep_tracking_ros.training.photometric import photometric
 from deep_tracking_ros.training.samples import CutSettings, Sample, cut, size_in_template
 from deep_tracking_ros.training.views import Pair
+from deep_tracking_ros.types import FloatArray, Mask
 
 CONTEXT = 0.5
 """Share of width plus height shown around the target in its template crop."""
@@ -208,14 +210,10 @@ def near_arrays(
     }
 
 
-def outline(mask: np.ndarray[Any, Any], count: int) -> np.ndarray[Any, Any]:
+def outline(mask: NDArray[np.uint8], count: int) -> FloatArray:
     """(count, 2) x and y evenly along the outline of a mask's largest part; nan where there is none."""
-    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    if not contours:
-        return np.full((count, 2), np.nan, np.float32)
-    longest = max(contours, key=cv2.contourArea)[:, 0]
-    places = np.linspace(0, len(longest), count, endpoint=False).astype(int)
-    return np.asarray(longest[places], np.float32)
+    points = sample_border(Mask(0, 0, mask), count)
+    return points if len(points) else np.full((count, 2), np.nan, np.float32)
 
 
 def finish_siamese(

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -23,8 +24,6 @@ from deep_tracking_ros.training.siamese import CONTOUR, SiameseTask, outline
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory):
     """Smooth random pictures: backgrounds and textures for composed scenes."""
-    import cv2
-
     folder = tmp_path_factory.mktemp("photographs")
     rng = np.random.default_rng(0)
     for i in range(6):
@@ -178,6 +177,11 @@ def test_outline_of_a_mask():
     assert points.shape == (16, 2)
     assert points.min(0).tolist() == [20, 10]
     assert points.max(0).tolist() == pytest.approx([49, 29], abs=7)
+    mask[:] = 0
+    cv2.fillConvexPoly(mask, np.array([[5, 5], [45, 45], [5, 45]]), 255)
+    triangle = outline(mask, 40)
+    steps = np.linalg.norm(np.roll(triangle, -1, 0) - triangle, axis=1)
+    assert steps.max() < 1.15 * np.median(steps)  # as far from each other along the slope as along straight sides
     assert np.isnan(outline(np.zeros((5, 5), np.uint8), 4)).all()
 
 
