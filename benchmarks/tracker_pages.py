@@ -83,10 +83,7 @@ def training(model: Model) -> str:
     made += f"{facts['note'][:1].upper()}{facts['note'][1:]}."
     clips, trust = results["validation"]["auc_by_clip"], results["calibration"]
     row = ("AUC", *(f"{value:.3f}" for value in clips.values()), f"{results['validation']['auc']:.3f}")
-    tuned = facts.get("heads") is None or facts.get("backbone") == "tuned in this run"
-    trusted = "Settings were chosen and the score was calibrated" if tuned else "The score was calibrated"
-    trusted += " on these clips"
-    trusted += ". " if tuned else "; settings are defaults or those chosen for RPT. "
+    trusted = "Settings were chosen and the score was calibrated on these clips. "
     trusted += f"Calibration error of clips left out of the fit: {trust['calibration_error']:.3f}. "
     trusted += f"A target is TRACKED from {card.thresholds['tracked']:g} and LOST below {card.thresholds['lost']:g}: "
     trusted += f"{trust['false_alarm_rate']:.1%} of the bad frames (IoU of 0.5 and less, or no target) count as "

@@ -9,7 +9,7 @@ of an earlier network is stored once, under the earlier network.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,20 +28,27 @@ def golden_arrays(model: Model, seed: int = 0) -> dict[str, NDArray[Any]]:
 
     rng = np.random.default_rng(seed)
     arrays: dict[str, NDArray[Any]] = {}
-    known: dict[str, NDArray[Any]] = {}
     for network in networks(model):
         inputs = {}
         for spec in network.inputs:
-            if spec.name not in known or spec.dtype == np.uint8:
+            array = None if spec.dtype == np.uint8 else _given(arrays, spec)
+            if array is None:
                 shape = tuple(1 if n == -1 else n for n in spec.shape)
-                known[spec.name] = arrays[f"{network.name}.{spec.name}"] = _random_input(
-                    rng, spec.name, shape, spec.dtype
-                )
-            inputs[spec.name] = known[spec.name]
+                array = arrays[f"{network.name}.{spec.name}"] = _random_input(rng, spec.name, shape, spec.dtype)
+            inputs[spec.name] = array
         outputs = make_engine(network, backend="torch" if network.onnx is None else "onnxruntime")(**inputs)
         arrays |= {f"{network.name}.{name}": output for name, output in outputs.items()}
-        known |= outputs
     return arrays
+
+
+def _given(arrays: Mapping[str, NDArray[Any]], spec: TensorSpec) -> NDArray[Any] | None:
+    """What goes into an input: the output of an earlier network, or an input that was stored with one, of its shape."""
+    for key in reversed(list(arrays)):
+        array = arrays[key]
+        same = key.rpartition(".")[2] == spec.name and array.ndim == len(spec.shape)
+        if same and all(n in (-1, side) for n, side in zip(spec.shape, array.shape, strict=True)):
+            return array
+    return None
 
 
 def _random_input(rng: np.random.Generator, name: str, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
@@ -67,9 +74,7 @@ def golden_sample(model: Model, network: Network) -> Sample:
 
     def find(spec: TensorSpec) -> NDArray[Any]:
         key = f"{network.name}.{spec.name}"
-        if key not in golden:  # the output of an earlier network, or an input that was stored there
-            key = next((k for k in reversed(golden) if k.rpartition(".")[2] == spec.name), key)
-        array = golden.get(key)
+        array = golden[key] if key in golden else _given(golden, spec)
         if array is None:
             raise ModelError(f"golden.npz of model {model.card.name!r} lacks {key}: make it again")
         dtype = np.dtype(spec.dtype)

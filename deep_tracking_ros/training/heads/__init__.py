@@ -79,6 +79,9 @@ HEADS: dict[str, Head] = {
     ),
     "siammask": Head(
         "siammask", {"channels": 96}, "SiamMask: score, box and mask from one correlation.",
-        grid={**_SELECTION, "box_from_mask": (0.0, 0.5, 1.0)},
+        grid={
+            **_SELECTION, "zoom": (1.0,), "mask_threshold": (0.35,), "agreement": (0.2,),
+            "box_from_mask": (0.5, 0.0, 1.0),
+        },
     ),
 }  # fmt: skip
