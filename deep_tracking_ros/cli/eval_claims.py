@@ -244,8 +244,12 @@ OPTIMISERS = ("gauss_newton", "gradient_best_rate", "gradient_one_rate")
 
 @app.command()
 def trainings(
-    run: Annotated[list[str], typer.Option(help="NAME=FOLDER of a training with a log.jsonl. Repeat it.")],
-    figure: Annotated[list[str], typer.Option(help="A figure of the log, such as rpt.iou. Repeat it.")],
+    run: Annotated[
+        list[str], typer.Option(help="NAME=FOLDER of a training with a log.jsonl, or NAME=FOLDER:HEAD. Repeat it.")
+    ],
+    figure: Annotated[
+        list[str], typer.Option(help="A figure of the log, such as rpt.iou, or iou of a HEAD. Repeat it.")
+    ],
     json_file: Json = None,
     plot: Plot = None,
 ) -> None:
@@ -255,8 +259,9 @@ def trainings(
     check_outputs(json_file, pictures=(plot,))
     logs = {}
     for one in run:
-        name, _, folder = one.partition("=")
-        logs[name] = read_log(Path(folder), figure)
+        name, _, place = one.partition("=")
+        folder, _, head = place.partition(":")
+        logs[name] = read_log(Path(folder), figure, head)
     values = {name: {key: summary(log[key]) for key in figure} for name, log in logs.items()}
     header = ("run", "samples", *figure)
     rows = {name: [logs[name]["samples"][-1], *(each[key] for key in figure)] for name, each in values.items()}

@@ -45,3 +45,16 @@ def test_trainings_are_compared(run, tmp_path):
     values = json.loads(report.read_text())["runs"]
     assert values["plain"]["loss"] == pytest.approx(2 * values["deformable"]["loss"])
     assert cv2.imread(str(plot)).shape[1] > 300
+
+
+def test_heads_that_were_trained_together_are_compared(tmp_path):
+    rows = [{"samples": n, "rpt.iou": 0.7, "rpt_regular.iou": 0.6} for n in range(3)]
+    (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    report = tmp_path / "report.json"
+    runs = ["--run", f"deformable={tmp_path}:rpt", "--run", f"regular={tmp_path}:rpt_regular"]
+    command = ["eval", "claims", "trainings", *runs, "--figure", "iou", "--json", str(report)]
+    assert CliRunner().invoke(app, command, catch_exceptions=False).exit_code == 0
+    values = json.loads(report.read_text())["runs"]
+    assert values == {"deformable": {"iou": pytest.approx(0.7)}, "regular": {"iou": pytest.approx(0.6)}}
+    with pytest.raises(DataError, match=r"has all of atom\.iou; there are rpt\.iou, rpt_regular\.iou, samples"):
+        read_log(tmp_path, ["iou"], "atom")
