@@ -79,7 +79,7 @@ HEADS: dict[str, Head] = {
     ),
     "siammask": Head(
         "siammask", {"channels": 96}, "SiamMask: score, box and mask from one correlation.",
-        grid={
+        near=128, grid={
             **_SELECTION, "zoom": (1.0,), "mask_threshold": (0.35,), "agreement": (0.2,),
             "box_from_mask": (0.5, 0.0, 1.0),
         },
