@@ -23,7 +23,7 @@ from deep_tracking_ros.single_object.registry import ARCHITECTURES, TASK
 PAGES = Path(__file__).resolve().parent.parent / "docs" / "trackers"
 BASE = ("parts.siamese_tracker.OneSideParameters", "parts.siamese_tracker.SiameseParameters")
 DECLARED: Mapping[str, tuple[str, str]] = {
-    "atom": ("atom.AtomSettings", BASE[0]),
+    "atom": ("atom.AtomSettings", BASE[1]),
     "goturn": ("goturn.GoturnSettings", "goturn.GoturnParameters"),
     "mdnet": ("mdnet.MDNetTracking", BASE[0]),
     "rpt": ("rpt.RPTSettings", "rpt.RPTParameters"),
