@@ -38,7 +38,7 @@ def precise_roi_pool(features: Tensor, boxes: Tensor, size: int, stride: float, 
     cells = (boxes - offset) / stride
     over_x = bin_weights(cells[..., 0], cells[..., 2], size, features.shape[3])
     over_y = bin_weights(cells[..., 1], cells[..., 3], size, features.shape[2])
-    return _weighed(_weighed_columns(features, over_x), over_y)
+    return _weighed(_weighed_rows(features, over_y), over_x)
 
 
 def precise_roi_pool_with_slopes(
@@ -57,14 +57,14 @@ def precise_roi_pool_with_slopes(
     over_x, over_y = (bin_weights(x0, x1, size, features.shape[3]), bin_weights(y0, y1, size, features.shape[2]))
     by_x0, by_x1 = _bin_weight_slopes(x0, x1, over_x)
     by_y0, by_y1 = _bin_weight_slopes(y0, y1, over_y)
-    columns = _weighed_columns(features, over_x)
+    rows = _weighed_rows(features, over_y)
     slopes = [
-        _weighed(_weighed_columns(features, by_x0), over_y),
-        _weighed(columns, by_y0),
-        _weighed(_weighed_columns(features, by_x1), over_y),
-        _weighed(columns, by_y1),
+        _weighed(rows, by_x0),
+        _weighed(_weighed_rows(features, by_y0), over_x),
+        _weighed(rows, by_x1),
+        _weighed(_weighed_rows(features, by_y1), over_x),
     ]
-    return _weighed(columns, over_y), torch.stack(slopes, 2) / stride
+    return _weighed(rows, over_x), torch.stack(slopes, 2) / stride
 
 
 def bin_weights(low: Tensor, high: Tensor, size: int, cells: int) -> Tensor:
@@ -114,17 +114,20 @@ def _bin_weight_slopes(low: Tensor, high: Tensor, weights: Tensor) -> tuple[Tens
     return slope(1 - by_high, -spread), slope(by_high, spread)
 
 
-def _weighed_columns(features: Tensor, over_x: Tensor) -> Tensor:
-    """Sums (B, N, H, C, size) over the columns of features (B, C, H, W), with weights (B, N, size, W)."""
+def _weighed_rows(features: Tensor, over_y: Tensor) -> Tensor:
+    """Sums (B, N, C, size, W) over the rows of features (B, C, H, W), with weights (B, N, size, H)."""
     channels, rows, columns = features.shape[1:]
-    count, size = over_x.shape[1:3]
-    over_x = over_x.reshape(-1, count * size, columns).transpose(1, 2)
-    sums = torch.bmm(features.reshape(-1, channels * rows, columns), over_x)
-    return sums.reshape(-1, channels, rows, count, size).permute(0, 3, 2, 1, 4)
+    count, size = over_y.shape[1:3]
+    over_y = over_y.reshape(-1, count * size, rows).transpose(1, 2)
+    sums = torch.bmm(features.transpose(2, 3).reshape(-1, channels * columns, rows), over_y)
+    return sums.reshape(-1, channels, columns, count, size).permute(0, 3, 1, 4, 2)
 
 
-def _weighed(columns: Tensor, over_y: Tensor) -> Tensor:
-    """Sums (B, N, C, size, size) over the rows of what `_weighed_columns` gives, with weights (B, N, size, H)."""
-    count, rows, channels, size = columns.shape[1:]
-    sums = torch.matmul(over_y, columns.reshape(-1, count, rows, channels * size))
-    return sums.reshape(-1, count, size, channels, size).transpose(2, 3)
+def _weighed(rows: Tensor, over_x: Tensor) -> Tensor:
+    """Sums (B, N, C, size, size) over the columns of what `_weighed_rows` gives, with weights (B, N, size, W).
+
+    The result is in its order as it is: TensorRT-RTX cannot build a layer on one that is transposed after the product.
+    """
+    count, channels, size, columns = rows.shape[1:]
+    sums = torch.matmul(rows.reshape(-1, count, channels * size, columns), over_x.transpose(2, 3))
+    return sums.reshape(-1, count, channels, size, size)
