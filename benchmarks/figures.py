@@ -130,7 +130,7 @@ def atom(look: Look, axes: Any) -> None:
     tracker, s, maps = look.tracker, look.tracker.settings, look.outputs
     scores = tracker.online.score([look.target.classifier], maps["late"])
     here = xyxy_to_cxcywh(look.here[None])
-    (found,) = tracker.online.localise(scores - tracker.away, here[:, 2:])
+    (found,) = tracker.online.localise(scores - tracker.away[look.window[2]], here[:, 2:])
     show(axes[0], look.search, "Classifier learnt online", look.here)
     heat(axes[0], np.clip(tracker.online.at_cells(scores)[0], 0, None), look.window[2])
     axes[0].plot(*found.place, "+", color=TARGET, markersize=12, markeredgewidth=2)
@@ -235,14 +235,16 @@ def attention(layer: Any, inputs: tuple[Any, ...]) -> Any:
 def siammask(look: Look, axes: Any) -> None:
     tracker, side = look.tracker, look.window[2]
     cells = side // 16
-    show(axes[0], look.search, "First look: presence, box", look.here)
+    show(axes[0], look.search, "Presence, box", look.here)
     heat(axes[0], look.offers.presence[0, 0].reshape(cells, cells), side)
     outline(axes[0], look.offers.boxes[0].reshape(4, -1)[:, look.cell], OTHER, 2)
-    scale = tracker.settings.zoom
-    centres, sides = tracker.search_windows(xyxy_to_cxcywh(look.chosen.boxes), side, scale)
-    closer = crop(look.image, centres, sides, side)
-    logits = tracker.search([look.target], closer)["mask"][0]
-    show(axes[1], closer[0], f"Second look, at {scale:g} times the scale: mask")
+    scale, seen, logits, title = tracker.settings.zoom, look.search, look.outputs["mask"][0], "Mask"
+    if scale > 1:
+        centres, sides = tracker.search_windows(xyxy_to_cxcywh(look.chosen.boxes), side, scale)
+        closer = crop(look.image, centres, sides, side)
+        seen, logits = closer[0], tracker.search([look.target], closer)["mask"][0]
+        title = f"Second look, at {scale:g} times the scale: mask"
+    show(axes[1], seen, title)
     heat(axes[1], 1 / (1 + np.exp(-logits)), side, 1.0)
     estimate = look.finish()
     shown = look.image.copy()
