@@ -119,6 +119,7 @@ def networks(model: Model) -> tuple[Network, ...]:
 class AtomTracker(TemplateTracker):
     """Follows targets by the networks of `networks` and one small classifier for each target."""
 
+    learns = True
     Settings = AtomSettings
     settings: AtomSettings
     networks = staticmethod(networks)

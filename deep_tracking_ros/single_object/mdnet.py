@@ -101,6 +101,7 @@ class MDNetTracker(SingleObjectTracker):
     """Follows targets by the networks of `networks` and three small layers for each target."""
 
     reach = 0.6
+    learns = True
 
     def __init__(self, model: Model, make: Callable[[Network], Engine]) -> None:
         from deep_tracking_ros.single_object.parts.mdnet_classifier import MDNetSettings

@@ -77,7 +77,8 @@ def make_tracker(
             with the second's masks after it (`refined`), the second being a SiamMask.
         backend: 'auto', 'tensorrt', 'onnxruntime' or 'torch'.
         precision: 'fp32', 'fp16' or 'bf16'.
-        threads: CPU threads of the engines, 0 = their own choice; with torch those of the whole process.
+        threads: CPU threads of the engines, 0 = their own choice; with torch those of the whole process. A tracker that
+            learns online sets these too, to 1 where this is 0: its problems are small, more threads wait for each other.
         log: told once per network which backend was chosen and why, and how far off the golden sample it is.
 
     Raises:
@@ -100,6 +101,10 @@ def make_tracker(
         return make_engine(network, backend, precision, threads=threads, log=log, sample=sample)
 
     tracker: SingleObjectTracker = architecture(found).load(architecture(found).tracker)(found, make)
+    if tracker.learns:
+        import torch
+
+        torch.set_num_threads(threads or 1)
     return tracker
 
 

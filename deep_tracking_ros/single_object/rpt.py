@@ -99,6 +99,7 @@ class RPTTracker(SiameseTracker):
         super().__init__(model, make)
         self.online: OnlineTargets | None = None
         if self.settings.online > 0:
+            self.learns = True
             self.online = OnlineTargets(
                 lambda crops: run(self.by_name["features"], crops=crops)["late"],
                 self.parameters.search,

@@ -64,6 +64,8 @@ class SingleObjectTracker(ABC):
     engines: tuple[Engine, ...]
     """The networks in use, for diagnostics."""
 
+    learns: bool = False
+    """Whether targets are learnt while they are followed, in torch on the CPU."""
     smallest: float = 4.0
     """Shortest side of a box that can be started, px."""
     reach: float = 1.0

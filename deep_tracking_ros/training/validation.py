@@ -16,6 +16,8 @@ from deep_tracking_ros.single_object.tracker import SingleObjectTracker
 from deep_tracking_ros.training.clips import Clip, ClipSet
 from deep_tracking_ros.types import FloatArray
 
+DOUBTED = 0.1
+"""Most of the good frames that may count as less than tracked."""
 ABSENT = 6
 """Frames without the target at the end of a pass."""
 FEWEST = 50
@@ -118,8 +120,8 @@ def calibrate(raw: FloatArray, result: Passes, tracked_alarms: float = 0.1) -> T
 
     The curve is fitted to all frames. How good it is, is measured by fitting to all videos but one at a time and
     looking at that one; of a single video nothing can be held out. ``tracked`` is the lowest score, 0.3 at least, at
-    which at most ``tracked_alarms`` of the bad frames count as tracked. Where more of them have the highest score that
-    there is, it is that score, or no target would ever count as tracked: `Trust.false_alarms` tells.
+    which at most ``tracked_alarms`` of the bad frames count as tracked, but no higher than what all but `DOUBTED` of
+    the good ones reach, or a target that is followed well would be called LOST: `Trust.false_alarms` tells what it costs.
 
     Args:
         raw: (N,) confidence of each frame before calibration.
@@ -138,7 +140,8 @@ def calibrate(raw: FloatArray, result: Passes, tracked_alarms: float = 0.1) -> T
     curve = Calibration.fit(raw, good)
     held = _held_out(raw, good, np.array(result.videos)[result.number], curve)
     bad = np.sort(curve(raw[~good]))
-    highest = np.floor(1000 * curve.probability[-1]) / 1000  # a card has three decimals
+    most = np.quantile(curve(raw[good]), DOUBTED) if good.any() else curve.probability[-1]
+    highest = np.floor(1000 * most) / 1000  # a card has three decimals
     lowest = bad[int((1 - tracked_alarms) * len(bad))] + 1e-3 if len(bad) else 0.5
     tracked = float(min(max(lowest, 0.3), highest))
     lost = min(0.2, tracked / 2)

@@ -130,3 +130,19 @@ def test_of_many_targets_those_that_stay_are_sought_near_and_others_far(drawn, n
     assert used == {far: 1, near: 4}  # it has moved much
     _, used = tracked(copies[:3])
     assert used == {far: 3}  # few
+
+
+@pytest.mark.parametrize(
+    ("name", "threads", "expected"), [("atom", 0, 1), ("mdnet", 0, 1), ("atom", 2, 2), ("rpt", 0, 3)]
+)
+def test_what_learns_online_keeps_torch_to_its_threads(name, threads, expected):
+    """On a busy machine more threads than these wait for each other, ten times as long as they compute."""
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        make_tracker(name, "onnxruntime", threads=threads)
+        assert torch.get_num_threads() == expected
+    finally:
+        torch.set_num_threads(before)
