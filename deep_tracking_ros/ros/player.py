@@ -15,7 +15,7 @@ from rosgraph_msgs.msg import Clock
 
 from deep_tracking_ros.errors import DataError, InvalidRequestError
 from deep_tracking_ros.parameters import parameter
-from deep_tracking_ros.ros import bags
+from deep_tracking_ros.ros import bags, player_topics
 from deep_tracking_ros.ros.interfaces import message_class
 from deep_tracking_ros.ros.parameters import DeclaredParameters
 from deep_tracking_ros.types import NANOSECONDS, nanoseconds, seconds
@@ -26,7 +26,9 @@ class PlayerParameters:
     """Parameters of the node ``bag_player``."""
 
     bag: str = parameter("", "bag to play: a rosbag2 folder, an .mcap or a .db3 file")
-    topics: str = parameter("", "topics to play, separated by commas; empty = all")
+    topics: str = parameter("", "topics to play, separated by commas; empty = all, or see results")
+    results: bool = parameter(True, "play what nodes of this package once published too, where topics is empty")
+    inputs: str = parameter("", "topics, separated by commas, to play also where they are such results")
     rate: float = parameter(1.0, "speed, 1 = as recorded", minimum=0.01, maximum=100.0)
     loop: bool = parameter(False, "start again at the end; stamps then step back")
     start_offset: float = parameter(0.0, "begin this long after the first message", unit="s", minimum=0.0)
@@ -53,7 +55,14 @@ class BagPlayer(Node):
         if not p.bag:
             raise InvalidRequestError("the parameter bag is empty; name the bag to play")
         self.bag = bags.describe(p.bag)
-        wanted = [t for t in p.topics.split(",") if t] or [t.name for t in self.bag.topics if t.name != "/clock"]
+        wanted = [t for t in p.topics.split(",") if t]
+        self.left_out: list[str] = []
+        if not wanted:
+            wanted, self.left_out = player_topics.chosen(self.bag.topics, p.results, p.inputs.split(","))
+        if self.left_out and not wanted:
+            raise DataError(
+                f"{p.bag} holds only results: {', '.join(self.left_out)}; play them with --all, or by name with --topic"
+            )
         self.start = self.bag.start + nanoseconds(p.start_offset)
         self.end = self.bag.start + nanoseconds(p.end_offset) if p.end_offset else self.bag.end + 1
         if self.start >= self.end:
@@ -78,6 +87,10 @@ class BagPlayer(Node):
         """Play to the end (or for ever), then wait until reliable subscribers have it all."""
         length = seconds(self.end - self.start)
         self.get_logger().info(f"{self.parameters.bag}: {length:.2f} s, {self.bag.listing()}")
+        if self.left_out:
+            self.get_logger().info(
+                f"left out: {', '.join(self.left_out)} (results of an earlier run; deep-tracking play --all plays them)"
+            )
         self._wait_for_subscribers()
         while True:
             self._play_once()

@@ -24,8 +24,10 @@ START = 50 * 10**9
 QUEUE = 1000  # messages: longer than any of these bags
 
 
-def write_bag(path, width=320, height=240):
+def write_bag(path, width=320, height=240, others=None):
     with bags.BagWriter(path) as writer:
+        for topic, type_ in (others or {}).items():
+            writer.write_message(topic, interfaces.make(type_), START)
         for i in range(FRAMES):
             stamp = START + i * STEP
             writer.write_message("/camera/image", image_message(stamp, i, width, height), stamp)
@@ -110,6 +112,31 @@ def test_interrupt_ends_it_quietly(bag):
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE) == 0
     assert "Traceback" not in output.getvalue()
+
+
+def test_recorded_results_are_left_out_and_told_once(tmp_path, capfd):
+    path = write_bag(tmp_path / "demo", 16, 12, {"/it/boxes": "deep_tracking_ros/msg/TrackedBoxArray"})
+    for parameters, told in [
+        ({"results": False}, 1),
+        ({"results": False, "inputs": "/it/boxes"}, 0),
+        ({"results": False, "topics": "/camera/image,/it/boxes"}, 0),
+        ({}, 0),
+    ]:
+        with Processes() as processes:
+            start = NodeStart("bag_player", "bag_player", {"bag": str(path), "rate": 50.0, **parameters})
+            assert processes.start(start).wait(PATIENCE) == 0
+        output = capfd.readouterr().out
+        assert output.count("left out: /it/boxes (") == told
+        assert f"played {FRAMES + (not told)} messages" in output
+
+
+def test_a_bag_of_results_alone_says_how_it_is_played(tmp_path, capfd):
+    with bags.BagWriter(tmp_path / "results") as writer:
+        writer.write_message("/it/boxes", interfaces.make("deep_tracking_ros/msg/TrackedBoxArray"), START)
+    with Processes() as processes:
+        start = NodeStart("bag_player", "bag_player", {"bag": str(tmp_path / "results"), "results": False})
+        assert processes.start(start).wait(PATIENCE) == 1
+    assert "holds only results: /it/boxes; play them with --all" in capfd.readouterr().out
 
 
 def test_what_cannot_be_played(bag, tmp_path, capfd):
