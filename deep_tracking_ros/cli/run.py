@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import typer
 
 app = typer.Typer(
@@ -28,6 +30,30 @@ def _list(show: bool) -> None:
     raise typer.Exit
 
 
+def _check_names(values: Mapping[str, str]) -> None:
+    """Raises `InvalidRequestError` for what the nodes themselves would only answer with a traceback of rcl."""
+    import re
+    from pathlib import Path
+
+    from deep_tracking_ros.errors import InvalidRequestError
+
+    file = values.get("params_file", "")
+    if file and not Path(file).is_file():
+        raise InvalidRequestError(f"params_file {file} {'is no file' if Path(file).exists() else 'does not exist'}")
+    for what, parts in (
+        ("name", [values.get("name", "")]),
+        ("namespace", values.get("namespace", "").strip("/").split("/")),
+    ):
+        if parts == [""]:
+            continue
+        if not all(re.match("[A-Za-z_]", part) for part in parts):
+            each = "" if len(parts) == 1 else ", and so must each part after a /"
+            raise InvalidRequestError(f"{what} {values[what]!r} must begin with a letter or _{each}")
+        if not all(re.fullmatch("[A-Za-z0-9_]+", part) for part in parts):
+            slash = " and /" if what == "namespace" else ""
+            raise InvalidRequestError(f"{what} {values[what]!r} may hold only letters, digits, _{slash}")
+
+
 @app.command()
 def run(
     launch: str = typer.Argument(help="What to start, such as tracker; --show-args lists all."),
@@ -43,7 +69,7 @@ def run(
     For example: deep-tracking run tracker image:=/front/image_raw model:=siamfc --ros-args --log-level debug
     """
     from deep_tracking_ros.errors import InvalidRequestError
-    from deep_tracking_ros.ros import nodes, runner
+    from deep_tracking_ros.ros import nodes, player_topics, runner
 
     given = list(arguments or ())
     cut = given.index("--ros-args") if "--ros-args" in given else len(given)
@@ -53,4 +79,6 @@ def run(
         if not colon:
             raise InvalidRequestError(f"{text!r} is not an argument; write NAME:=VALUE, see --show-args")
         values[name] = value
-    raise typer.Exit(runner.run(nodes.resolve(launch, values), given[cut:]))
+    _check_names(values)
+    started = player_topics.beside(nodes.resolve(launch, values), given[cut:])
+    raise typer.Exit(runner.run(started, given[cut:]))
