@@ -83,13 +83,24 @@ def process(
     """
     import time
 
-    from deep_tracking_ros.cli.sinks import is_in_space, make_sinks
+    from deep_tracking_ros.cli.sinks import check_outputs, is_in_space, make_sinks
     from deep_tracking_ros.errors import DataError, InvalidRequestError
     from deep_tracking_ros.pipelines.registry import find_pipeline
     from deep_tracking_ros.pipelines.replay import replay
     from deep_tracking_ros.pipelines.sources import cut
     from deep_tracking_ros.types import Frame, nanoseconds
 
+    check_outputs(
+        {"--out": out, "--mp4": mp4, "--csv": csv, "--json": json},
+        {
+            "the input": [Path(source)],
+            "the bag of --beside": beside,
+            "the file of --targets": [targets] if targets else [],
+            "the file of --params": [params] if params else [],
+            "the file of --detector": [Path(detector)] if detector else [],
+            "the file of --set": [file for text in assign if (file := Path(text.partition("=")[2])).is_file()],
+        },
+    )
     kind = find_pipeline(pipeline)
     assignments = read_parameters(kind, params, assign)
     if detector is not None:

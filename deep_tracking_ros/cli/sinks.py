@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +13,17 @@ if TYPE_CHECKING:
 
 
 class _Writing:
-    """What has a writer of a file, which is whole when the block is left."""
+    """What has a writer of a file, which is whole when the block is left.
+
+    A file that is there already is replaced at the end only: it stays as it is where the block fails.
+    """
 
     writer: Any
+
+    def __init__(self, path: Path, replaces: bool = True) -> None:
+        self.path = path.resolve()  # what a link leads to is replaced, not the link
+        self.replaces = replaces and self.path.is_file()  # no folder, no pipe, not /dev/stdout
+        self.place = self.path.with_name(f".{path.stem}.partial{path.suffix}") if self.replaces else path
 
     def __enter__(self) -> _Writing:
         self.writer.__enter__()
@@ -23,6 +31,10 @@ class _Writing:
 
     def __exit__(self, *error: Any) -> None:
         self.writer.__exit__(*error)
+        if self.replaces and error[0] is None:
+            self.place.replace(self.path)
+        elif self.replaces:
+            self.place.unlink()
 
 
 class _Results(_Writing):
@@ -31,7 +43,8 @@ class _Results(_Writing):
     def __init__(self, path: Path, prefix: str) -> None:
         from deep_tracking_ros.ros.bags import ResultWriter
 
-        self.writer = ResultWriter(path)
+        super().__init__(path, replaces=path.suffix == ".mcap")  # else it is a folder, which has to be new
+        self.writer = ResultWriter(self.place)
         self.prefix = prefix
 
     def take(self, step: Step) -> None:
@@ -46,6 +59,7 @@ class _Video(_Writing):
     def __init__(self, path: Path) -> None:
         from deep_tracking_ros.visualization.video import VideoWriter
 
+        super().__init__(path, replaces=False)  # the writer itself does so
         self.writer = VideoWriter(path)
 
     def take(self, step: Step) -> None:
@@ -63,8 +77,9 @@ class _Table(_Writing):
     def __init__(self, path: Path, in_space: bool) -> None:
         import csv
 
+        super().__init__(path)
         self.lines = _lines_in_space if in_space else _lines_in_image
-        self.writer = path.open("w", newline="")
+        self.writer = self.place.open("w", newline="")
         self.rows = csv.writer(self.writer, lineterminator="\n")
         place = "x,y,z,length,width,height,yaw,vx,vy,vz" if in_space else "x,y,w,h"
         self.rows.writerow(f"stamp,{'frame_id,' * in_space}epoch,id,label,state,score,{place}".split(","))
@@ -145,6 +160,47 @@ def is_in_space(kind: type) -> bool:
 def tally(item: Any) -> Counter[str]:
     """How many boxes of each state a result has; of detections, of each class."""
     return Counter(state or label for _, _, label, state, *_ in boxes_of(item))
+
+
+def check_outputs(outputs: Mapping[str, Path | None], inputs: Mapping[str, Sequence[Path]]) -> None:
+    """Refuse outputs that would be written over what is read, or over each other; before any of them is opened.
+
+    Option -> its file, and what an input is called -> its files, folders or patterns. Links are followed. Raises
+    `InvalidRequestError`.
+    """
+    from deep_tracking_ros.errors import InvalidRequestError
+
+    taken = [(name, file) for name, paths in inputs.items() for path in paths for file in _files_of(path)]
+    for option, path in outputs.items():
+        if path is None:
+            continue
+        for name, file in taken:
+            if _is_same(path, file):
+                raise InvalidRequestError(f"{option} {path} is {name} itself; name another file")
+        taken.append((f"the file of {option}", path))
+
+
+def _files_of(path: Path) -> list[Path]:
+    """What is read of an input, as far as it exists: a file, a folder and what is in it, what a pattern matches."""
+    from deep_tracking_ros.cli.inputs import is_bag
+    from deep_tracking_ros.errors import DataError
+    from deep_tracking_ros.pipelines.sources import image_files
+
+    if path.is_dir() and is_bag(path):
+        return [path, *path.iterdir()]
+    if path.exists() and not path.is_dir():
+        return [path]
+    try:
+        return [path, *image_files(path)]
+    except (DataError, ValueError):  # nothing there: who reads it says so
+        return []
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Whether both names are of one file or folder, by whatever links; devices such as /dev/null can be shared."""
+    if one.exists() and other.exists():
+        return one.samefile(other) and (one.is_file() or one.is_dir())
+    return one.resolve() == other.resolve()
 
 
 def make_sinks(

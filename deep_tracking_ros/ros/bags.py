@@ -244,7 +244,7 @@ class BagWriter:
     Definitions of all types are embedded, so that readers need not know them. The same calls give the same bytes.
     With ``compress``, chunks are zstd (storage mode, which every mcap reader knows). What was written is a valid
     bag also when the block is left by an exception. Raises `DataError` where ``path`` exists; with ``overwrite`` a file
-    is replaced, but no folder.
+    is replaced by a file, but no folder, nor a file by a folder.
     """
 
     def __init__(self, path: str | Path, compress: bool = True, overwrite: bool = False) -> None:
@@ -252,7 +252,7 @@ class BagWriter:
 
         self.path = Path(path)
         self.folder = None if self.path.suffix == ".mcap" else self.path
-        if self.path.is_dir() or (self.path.exists() and not overwrite):
+        if self.path.is_dir() or (self.path.exists() and not (overwrite and self.folder is None)):
             raise DataError(f"{self.path} exists already; name another bag or remove it")
         file = self.path if self.folder is None else self.path / f"{self.path.name}_0.mcap"
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -29,7 +29,7 @@ class VideoWriter:
     def __init__(self, path: str | Path, fps: float = 30.0) -> None:
         """``fps`` tells players how many pictures per second to expect, and spaces those whose stamps step back.
 
-        Raises `DataError` where the folder cannot be written to.
+        Raises `DataError` where the folder cannot be written to, or where ``path`` is no file.
         """
         self.path = Path(path)
         self.fps = fps
@@ -38,6 +38,8 @@ class VideoWriter:
         self._stream: Any = None
         self._offset = 0  # ticks, added to the stamps
         self._last = -1  # ticks of the newest picture
+        if self.path.exists() and not self.path.is_file():
+            raise DataError(f"the video {self.path} cannot be written: it is a folder or a device")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._partial.touch()

@@ -267,3 +267,87 @@ def test_wrong_calls_are_told_what_to_do(process, images, tmp_path):
 def test_a_box_outside_of_the_first_image_is_refused(process, images):
     with pytest.raises(OutsideImageError, match="lies outside of the image"):
         process(images, "--target", "2000,30,60,70")
+
+
+def everything_in(folder):
+    return {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.mark.parametrize("option", ["--out", "--mp4", "--csv", "--json"])
+def test_no_output_is_written_over_an_input(process, bag, tmp_path, option):
+    targets, params = tmp_path / "targets.yaml", tmp_path / "params.yaml"
+    targets.write_text("- {box: [30, 50, 20, 20]}\n")
+    params.write_text("max_targets: 2\n")
+    (tmp_path / "beside.mcap").write_bytes(bag.read_bytes())
+    (tmp_path / "link.mcap").symlink_to(bag)
+    (tmp_path / "hard.mcap").hardlink_to(bag)
+    (tmp_path / "net.onnx").write_bytes(b"weights")
+    before = everything_in(tmp_path)
+    given = ["--targets", targets, "--params", params, "--beside", tmp_path / "beside.mcap"]
+    given += ["--set", f"model={tmp_path / 'net.onnx'}"]
+    for name, what in [
+        ("drive.mcap", "the input"),
+        ("link.mcap", "the input"),
+        ("hard.mcap", "the input"),
+        ("beside.mcap", "the bag of --beside"),
+        ("targets.yaml", "the file of --targets"),
+        ("params.yaml", "the file of --params"),
+        ("net.onnx", "the file of --set"),
+    ]:
+        with pytest.raises(InvalidRequestError, match=f"{option} .*{name} is {what} itself; name another file"):
+            process(bag, *given, option, tmp_path / name)
+    assert everything_in(tmp_path) == before
+
+
+def test_no_output_is_written_over_a_part_of_an_input(process, bag, images, tmp_path):
+    from deep_tracking_ros.ros import bags
+
+    with bags.BagWriter(tmp_path / "folder") as writer:
+        for message in bags.read_messages(bag, ["/camera/image"]):
+            writer.write(message.topic, message.type, message.data, message.log_time)
+    before = everything_in(tmp_path)
+    for source, output in [
+        (tmp_path / "folder", tmp_path / "folder" / "folder_0.mcap"),
+        (tmp_path / "folder", tmp_path / "folder"),
+        (images, images / "3.png"),
+        (images / "1*.png", images / "12.png"),
+    ]:
+        with pytest.raises(InvalidRequestError, match="is the input itself"):
+            process(source, "--target", TARGET, "--out", output)
+    assert everything_in(tmp_path) == before
+    process(images, "--target", TARGET, "--csv", images / "t.csv")  # beside the pictures is no harm
+    assert len(rows(images / "t.csv")) == 20
+
+
+def test_outputs_are_not_written_over_each_other(process, images, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidRequestError, match=r"--json .*same is the file of --csv itself"):
+        process(images, "--target", TARGET, "--csv", "same", "--json", tmp_path / "images" / ".." / "same")
+    assert not (tmp_path / "same").exists()
+
+
+def test_a_run_that_fails_leaves_the_results_of_an_earlier_one(process, images, bag, tmp_path):
+    outputs = ["--out", tmp_path / "o.mcap", "--csv", tmp_path / "o.csv", "--mp4", tmp_path / "o.mp4"]
+    process(bag, "--target", TARGET, *outputs)
+    before = everything_in(tmp_path)
+    with pytest.raises(DataError, match="frame 50"):
+        process(images, "--target", f"{TARGET}@50", *outputs)
+    assert everything_in(tmp_path) == before
+    process(images, "--target", TARGET, "--end", 0.2, *outputs)
+    after = everything_in(tmp_path)
+    assert after.keys() == before.keys()
+    assert all(after[file] != before[file] for file in outputs[1::2])
+
+
+def test_a_file_is_not_replaced_by_a_folder(process, images, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(DataError, match=r"notes.txt exists already"):
+        process(images, "--target", TARGET, "--out", tmp_path / "notes.txt")
+    assert [file.name for file in tmp_path.iterdir() if file.is_file()] == ["notes.txt"]
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_table_may_go_to_a_device(process, images):
+    process(images, "--target", TARGET, "--csv", "/dev/null", "--json", "/dev/null")
+    with pytest.raises(DataError, match="it is a folder or a device"):
+        process(images, "--target", TARGET, "--mp4", "/dev/null")
