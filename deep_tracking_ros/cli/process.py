@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -48,6 +48,8 @@ def process(
     csv: Path = typer.Option(None, help="Write one line per box and frame to this table."),
     json: Path = typer.Option(None, help="Write the closing figures to this file."),
     assign: list[str] = typer.Option([], "--set", help="A parameter of the pipeline as name=value."),
+    model: str = typer.Option(None, help="The network to run, short for --set model=..., such as siamfc."),
+    backend: str = typer.Option(None, help="What computes it, short for --set backend=..., such as onnxruntime."),
     detector: str = typer.Option(
         None, help="With --pipeline multi_object_tracker: find the objects in images, by an ONNX file or by 'motion'."
     ),
@@ -90,6 +92,8 @@ def process(
     from deep_tracking_ros.pipelines.sources import cut
     from deep_tracking_ros.types import Frame, nanoseconds
 
+    kind = find_pipeline(pipeline)
+    assign = [*assign, *shorthands(kind, {"model": model, "backend": backend}, assign)]
     check_outputs(
         {"--out": out, "--mp4": mp4, "--csv": csv, "--json": json},
         {
@@ -98,10 +102,11 @@ def process(
             "the file of --targets": [targets] if targets else [],
             "the file of --params": [params] if params else [],
             "the file of --detector": [Path(detector)] if detector else [],
-            "the file of --set": [file for text in assign if (file := Path(text.partition("=")[2])).is_file()],
+            "the file of --model or --set": [
+                file for text in assign if (file := Path(text.partition("=")[2])).is_file()
+            ],
         },
     )
-    kind = find_pipeline(pipeline)
     assignments = read_parameters(kind, params, assign)
     if detector is not None:
         kind, assignments = with_detector(kind, assignments, detector, detector_assign)
@@ -173,6 +178,33 @@ def with_detector(
         )
     found = read_parameters(DetectorPipeline, None, [*assignments, f"model={detector}"], "--detector-set")
     return DetectAndTrackPipeline, (found, parameters)
+
+
+def shorthands(kind: type[Pipeline], given: Mapping[str, str | None], assignments: Sequence[str]) -> list[str]:
+    """What options such as ``--model`` say, as ``name=value`` beside the ``assignments`` of ``--set``.
+
+    Raises `InvalidRequestError` where the pipeline has no such parameter, or where ``--set`` gives it too.
+    """
+    from deep_tracking_ros.errors import InvalidRequestError
+    from deep_tracking_ros.parameters import declared
+    from deep_tracking_ros.pipelines.detect_and_track import DetectAndTrackPipeline
+
+    known = sorted(parameter.name for parameter in declared(kind.Parameters))
+    wanted = {name: value for name, value in given.items() if value is not None}
+    for name, value in wanted.items():
+        if name not in known:
+            detects = kind.name == DetectAndTrackPipeline.name
+            hint = (
+                "; a detector before it is given by --detector FILE and --detector-set backend=..." if detects else ""
+            )
+            raise InvalidRequestError(
+                f"--{name} {value}: {kind.name} has no parameter {name}; it has {', '.join(known)}{hint}"
+            )
+        if twice := [text for text in assignments if text.partition("=")[0] == name]:
+            raise InvalidRequestError(
+                f"--{name} {value} and --set {twice[0]} say the same thing twice: give one of them"
+            )
+    return [f"{name}={value}" for name, value in wanted.items()]
 
 
 def read_parameters(kind: type[Pipeline], file: Path | None, assignments: Sequence[str], option: str = "--set") -> Any:

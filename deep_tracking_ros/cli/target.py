@@ -96,7 +96,6 @@ def read_targets(file: Path) -> list[Wanted]:
 
 def set_target(node: Any, tracker: str, target: Wanted) -> Any:
     """The answer of the tracker's ``set_target`` service."""
-    from deep_tracking_ros.ros.client import call
     from deep_tracking_ros.srv import SetTarget
 
     x, y, w, h = target.box
@@ -111,7 +110,52 @@ def set_target(node: Any, tracker: str, target: Wanted) -> Any:
         track_id=target.track_id,
     )
     request.stamp.sec, request.stamp.nanosec = divmod(target.stamp, 1_000_000_000)
-    return call(node, SetTarget, f"{tracker.rstrip('/')}/set_target", request)
+    return ask(node, SetTarget, tracker, "set_target", request)
+
+
+def ask(node: Any, kind: Any, tracker: str, service: str, request: Any) -> Any:
+    """The answer of a service of a tracker. Raises `DataError` where none comes, and says which trackers there are."""
+    import os
+
+    from deep_tracking_ros.errors import DataError
+    from deep_tracking_ros.ros.client import call
+
+    tracker = "/" + tracker.strip("/")
+    try:
+        return call(node, kind, f"{tracker}/{service}", request)
+    except DataError as error:
+        servers = _servers(node, f"deep_tracking_ros/srv/{kind.__name__}")
+        if f"{tracker}/{service}" in servers:  # it is there and gave no answer
+            raise
+        missing = f"there is no service {tracker}/{service}"
+        domain = f"ROS_DOMAIN_ID={os.environ.get('ROS_DOMAIN_ID') or 0}"
+        if any(f"{space.rstrip('/')}/{name}" == tracker for name, space in node.get_node_names_and_namespaces()):
+            answer = (
+                f"{missing}: {tracker} runs but does not offer it; configure it (ros2 lifecycle set), or is it none?"
+            )
+        elif servers:
+            others = ", ".join(sorted(name.rpartition("/")[0] for name in servers))
+            answer = f"{missing}; trackers here ({domain}) are {others}: name one with --node"
+        else:
+            answer = (
+                f"{missing}: no tracker is running here ({domain}); "
+                "start it with deep-tracking run tracker image:=TOPIC"
+            )
+        raise DataError(answer) from error
+
+
+def _servers(node: Any, type_: str) -> set[str]:
+    """Services of a type that a node offers; those that are only asked for are in the graph too."""
+    from rclpy.node import NodeNameNonExistentError
+
+    found: set[str] = set()
+    for name, space in node.get_node_names_and_namespaces():
+        try:
+            offered = node.get_service_names_and_types_by_node(name, space)
+        except NodeNameNonExistentError:  # it has just ended
+            continue
+        found |= {service for service, types in offered if type_ in types}
+    return found
 
 
 def _report(answers: list[Any]) -> None:
@@ -156,23 +200,23 @@ def set_(
 @app.command()
 def remove(id_: int = typer.Argument(metavar="ID", help="Id of the target."), node: str = NODE) -> None:
     """Stop following one target."""
-    from deep_tracking_ros.ros.client import call, temporary_node
+    from deep_tracking_ros.ros.client import temporary_node
 
     with temporary_node("target_remove") as client:
         from deep_tracking_ros.srv import RemoveTarget
 
-        _report([call(client, RemoveTarget, f"{node.rstrip('/')}/remove_target", RemoveTarget.Request(id=id_))])
+        _report([ask(client, RemoveTarget, node, "remove_target", RemoveTarget.Request(id=id_))])
 
 
 @app.command()
 def clear(node: str = NODE) -> None:
     """Stop following all targets."""
-    from deep_tracking_ros.ros.client import call, temporary_node
+    from deep_tracking_ros.ros.client import temporary_node
 
     with temporary_node("target_clear") as client:
         from deep_tracking_ros.srv import ClearTargets
 
-        _report([call(client, ClearTargets, f"{node.rstrip('/')}/clear_targets", ClearTargets.Request())])
+        _report([ask(client, ClearTargets, node, "clear_targets", ClearTargets.Request())])
 
 
 def _snapshot_stamp(picture: Path) -> str:
@@ -185,11 +229,26 @@ def _snapshot_stamp(picture: Path) -> str:
 
 
 def _grab(topic: str) -> Frame:
-    from deep_tracking_ros.ros.client import newest_image, temporary_node
+    import os
 
+    from deep_tracking_ros.errors import DataError
+    from deep_tracking_ros.ros.client import newest_image, temporary_node
+    from deep_tracking_ros.ros.doctor_inputs import images_but_overlays
+
+    topic = "/" + topic.strip("/")
     with temporary_node("target_image") as client:
-        frame: Frame = newest_image(client, topic)
-        return frame
+        try:
+            frame: Frame = newest_image(client, topic)
+            return frame
+        except DataError as error:
+            if client.get_publishers_info_by_topic(topic):  # what it is, is not an image
+                raise
+            domain = f"ROS_DOMAIN_ID={os.environ.get('ROS_DOMAIN_ID') or 0}"
+            others = ", ".join(sorted(images_but_overlays(client)))
+            answer = f"topics of images here ({domain}) are {others}: name one with --topic"
+            if not others:
+                answer = f"no camera publishes images here ({domain}); start its driver, or deep-tracking play a bag"
+            raise DataError(f"nobody publishes {topic}; {answer}") from error
 
 
 @app.command()

@@ -148,10 +148,9 @@ def _topic(node: Node, topic: str) -> Iterator[Finding]:
 
     publishers = node.get_publishers_info_by_topic(topic)
     if not publishers:
-        images = [f"{n} ({t[0]})" for n, t in node.get_topic_names_and_types() if t[0] in (IMAGE, COMPRESSED)]
-        published = [i for i in images if node.get_publishers_info_by_topic(i.split()[0])]
+        published = [f"{name} ({type_})" for name, type_ in doctor_inputs.images_but_overlays(node).items()]
         there = ", ".join(published) or "none"
-        advice = "start the camera"
+        advice = "no camera publishes; start its driver"
         if published:
             advice = "start the tracker with image:= one of these topics (without /compressed)"
         yield Finding("topic", f"nobody publishes {topic}; published topics of images are {there}", advice)
@@ -276,8 +275,12 @@ def _traffic(node: Node, topic: str, others: dict[str, str], tracker: str, liste
         hints = HINTS if topic else set()
         fed = images.count or any(h.count for n, h in inputs.items() if others[n] in WORK - hints)
         text = f"{result} at {boxes.rate:.1f} Hz" if boxes.count else f"nothing on {result}"
-        silent = fed and not boxes.count
-        yield Finding("results", text, "see the node's state, QoS and diagnostics here" if silent else "")
+        look = (
+            "see the node's state, QoS and diagnostics here"
+            if fed
+            else "nothing comes in; mend the node's inputs first"
+        )
+        yield Finding("results", text, "" if boxes.count else look)
         yield from _diagnostics(reports, tracker)
 
 

@@ -90,6 +90,21 @@ def result_of(node: Node, name: str) -> str:
     return next(own, f"{name}/boxes")
 
 
+def images_but_overlays(node: Node) -> dict[str, str]:
+    """Topic to type of the images that are published; not a node's picture of its own results (``~/overlay``)."""
+    from deep_tracking_ros.ros.bags import COMPRESSED, IMAGE
+
+    found = {}
+    for topic, types in node.get_topic_names_and_types():
+        offers = node.get_publishers_info_by_topic(topic)
+        overlay = topic.removesuffix("/compressed").endswith("/overlay") and any(
+            topic.startswith(f"{offer.node_namespace.rstrip('/')}/{offer.node_name}/") for offer in offers
+        )
+        if offers and types[0] in (IMAGE, COMPRESSED) and not overlay:
+            found[topic] = types[0]
+    return found
+
+
 def connected(node: Node, inputs: Mapping[str, str]) -> bool:
     """Whether somebody publishes on all of these topics, and all publishers are known by name."""
     ends = [node.get_publishers_info_by_topic(topic) for topic in inputs]
@@ -104,6 +119,7 @@ def links(node: Node, name: str, inputs: Mapping[str, str], optional: Collection
             continue
         if not offers:
             same = [n for n, types in node.get_topic_names_and_types() if type_ in types and n != topic]
+            same = [n for n in same if not n.startswith(f"{name}/")]  # its own results
             there = ", ".join(sorted(n for n in same if node.get_publishers_info_by_topic(n)))
             advice = "start what publishes it" + (", or start the node with one of these topics" if there else "")
             yield Finding(

@@ -229,6 +229,38 @@ def test_wrong_parameters_are_named(assignment, words):
         read_parameters(SingleObjectPipeline, None, [assignment])
 
 
+def test_model_and_backend_have_options_of_their_own(process, images, monkeypatch):
+    wanted = []
+
+    def make_tracker(model, backend, *others):
+        wanted.append((model, backend))
+        return TemplateTracker()
+
+    monkeypatch.setattr(registry, "make_tracker", make_tracker)
+    process(images, "--target", TARGET, "--model", "siamfc", "--backend", "torch", "--set", "max_targets=2")
+    assert wanted == [("siamfc", "torch")]
+    with pytest.raises(InvalidRequestError, match="one of auto, tensorrt"):
+        process(images, "--target", TARGET, "--backend", "cuda")
+    with pytest.raises(InvalidRequestError, match="--model a and --set model=b say the same thing twice"):
+        process(images, "--target", TARGET, "--model", "a", "--set", "model=b")
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "option", "words"),
+    [
+        ("fusion", "--model", "--model x: fusion has no parameter model; it has .*clock_offset"),
+        (
+            "multi_object_tracker",
+            "--backend",
+            "has no parameter backend; .*--detector FILE and --detector-set backend=",
+        ),
+    ],
+)
+def test_pipelines_without_a_network_say_so(process, images, pipeline, option, words):
+    with pytest.raises(InvalidRequestError, match=words):
+        process(images, "--pipeline", pipeline, option, "x")
+
+
 @pytest.mark.parametrize(
     ("text", "where"),
     [

@@ -114,4 +114,36 @@ def test_target_verbs_call_the_services(tracker, tmp_path, monkeypatch):
     assert tracker[-1].id == 7
     assert run("clear").exit_code == 0
     assert "no display here; use `deep-tracking target snapshot" in str(run("pick").exception)
-    assert "no service /other/clear_targets" in str(run("clear", "--node", "/other").exception)
+    missing = str(run("clear", "--node", "/other").exception)
+    assert missing.startswith("there is no service /other/clear_targets; trackers here (ROS_DOMAIN_ID=")
+    assert missing.endswith(" are /single_object_tracker: name one with --node")
+    missing = str(run("snapshot", str(picture), "--topic", "front").exception)
+    assert missing.startswith("nobody publishes /front; topics of images here (ROS_DOMAIN_ID=")
+    assert missing.endswith(" are /camera/image: name one with --topic")
+
+
+@pytest.mark.ros
+def test_nothing_is_running(domain, tmp_path):
+    """Whom others only ask for and listen to is not there."""
+    pytest.importorskip("rclpy", reason="ROS 2 is not on this machine: . scripts/env.sh")
+    srv = pytest.importorskip("deep_tracking_ros.srv", reason="the interfaces are not built: make setup")
+    from deep_tracking_ros.ros import bags
+    from deep_tracking_ros.ros.client import temporary_node
+    from deep_tracking_ros.ros.interfaces import message_class
+
+    def answer(*arguments):
+        return str(CliRunner().invoke(main.app, ["target", *arguments]).exception)
+
+    with temporary_node("panel") as node, temporary_node("single_object_tracker") as bare:
+        node.create_client(srv.SetTarget, "/gone/set_target")
+        node.create_subscription(message_class(bags.IMAGE), "/camera/image", print, 1)
+        bare.create_publisher(message_class(bags.IMAGE), "~/overlay", 1)
+        assert answer("set", "1,2,30,40", "--node", "gone") == (
+            f"there is no service /gone/set_target: no tracker is running here (ROS_DOMAIN_ID={domain}); "
+            "start it with deep-tracking run tracker image:=TOPIC"
+        )
+        assert "/single_object_tracker runs but does not offer it; configure it" in answer("clear")
+        assert answer("snapshot", str(tmp_path / "now.png")) == (
+            f"nobody publishes /camera/image; no camera publishes images here (ROS_DOMAIN_ID={domain}); "
+            "start its driver, or deep-tracking play a bag"
+        )

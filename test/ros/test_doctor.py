@@ -141,7 +141,19 @@ def test_qos_that_does_not_match():
 
 def test_no_camera():
     found = problems(examine(camera=False))
-    assert found["topic"] == "nobody publishes /camera/image; published topics of images are none -> start the camera"
+    assert found["topic"] == (
+        "nobody publishes /camera/image; published topics of images are none -> no camera publishes; start its driver"
+    )
+    assert found["results"].startswith(f"nothing on {TRACKER}/boxes -> nothing comes in")
+
+
+def test_a_tracker_is_not_advised_to_follow_its_own_picture():
+    with graph(camera=False), temporary_node("doctor") as node, temporary_node("single_object_tracker") as tracker:
+        tracker.create_publisher(message_class(bags.IMAGE), "~/overlay", 1)
+        with temporary_node("driver") as driver:
+            driver.create_publisher(message_class(bags.IMAGE), "/front/overlay", 1)  # a camera of that name
+            alone = problems(doctor.graph(node, TOPIC, TRACKER, 0.3))["topic"]
+    assert "published topics of images are /front/overlay (sensor_msgs/msg/Image) -> start the tracker with" in alone
 
 
 def test_a_topic_of_another_type():
