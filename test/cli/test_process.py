@@ -248,7 +248,7 @@ def test_model_and_backend_have_options_of_their_own(process, images, monkeypatc
 @pytest.mark.parametrize(
     ("pipeline", "option", "words"),
     [
-        ("fusion", "--model", "--model x: fusion has no parameter model; it has .*clock_offset"),
+        ("fusion", "--model", "--model x: fusion has no parameter model; it has camera_frame, "),
         (
             "multi_object_tracker",
             "--backend",
