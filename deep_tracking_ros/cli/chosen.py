@@ -29,7 +29,7 @@ TRACK = (
 
 def parse_target(text: str) -> TimedTarget:
     """``x,y,w,h[@WHEN][:LABEL]``. Raises `InvalidBoxError` or `InvalidRequestError` naming what is wrong."""
-    what, when, label = _parts(text)
+    what, when, label = _parts(text.removeprefix("="))  # the short option -t=x,y,w,h comes with its equals sign
     return _timed(_request(what, label), when)
 
 

@@ -266,6 +266,7 @@ def test_pipelines_without_a_network_say_so(process, images, pipeline, option, w
     [
         ("1,2,30,40", {"index": 0}),
         ("1,2,30,40@12", {"index": 12}),
+        ("=1,2,30,40@12", {"index": 12}),  # as the short option in -t=1,2,30,40@12 comes
         ("1,2,30,40@2.5s", {"offset": 2_500_000_000}),
         ("1,2,30,40@3s", {"offset": 3_000_000_000}),
         ("1,2,30,40@1700000000.040000001:my car", {"stamp": 1_700_000_000_040_000_001}),
@@ -316,7 +317,7 @@ def test_no_output_is_written_over_an_input(process, bag, tmp_path, option):
     (tmp_path / "net.onnx").write_bytes(b"weights")
     before = everything_in(tmp_path)
     given = ["--targets", targets, "--params", params, "--beside", tmp_path / "beside.mcap"]
-    given += ["--set", f"model={tmp_path / 'net.onnx'}"]
+    given += ["--model", tmp_path / "net.onnx"]
     for name, what in [
         ("drive.mcap", "the input"),
         ("link.mcap", "the input"),
@@ -324,7 +325,7 @@ def test_no_output_is_written_over_an_input(process, bag, tmp_path, option):
         ("beside.mcap", "the bag of --beside"),
         ("targets.yaml", "the file of --targets"),
         ("params.yaml", "the file of --params"),
-        ("net.onnx", "the file of --set"),
+        ("net.onnx", "the file of --model or --set"),
     ]:
         with pytest.raises(InvalidRequestError, match=f"{option} .*{name} is {what} itself; name another file"):
             process(bag, *given, option, tmp_path / name)
@@ -383,3 +384,12 @@ def test_a_table_may_go_to_a_device(process, images):
     process(images, "--target", TARGET, "--csv", "/dev/null", "--json", "/dev/null")
     with pytest.raises(DataError, match="it is a folder or a device"):
         process(images, "--target", TARGET, "--mp4", "/dev/null")
+
+
+@pytest.mark.parametrize(
+    "given", [["-t", "-5,50,40,20"], ["-t=-5,50,40,20"], ["-t-5,50,40,20"], ["--target=-5,50,40,20"]], ids="".join
+)
+def test_a_box_may_begin_left_of_the_image(process, images, tmp_path, given):
+    process(images, *given, "--csv", tmp_path / "t.csv")
+    first = rows(tmp_path / "t.csv")[0]
+    assert (first["x"], first["w"]) == ("0.000", "35.000")  # what of it is in the image
