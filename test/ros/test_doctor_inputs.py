@@ -93,6 +93,11 @@ def test_an_input_that_nobody_publishes():
     )
 
 
+def test_a_node_is_not_advised_to_take_its_own_results():
+    found = problems(examine({"/boxes_3d": TrackedBoxes3D}, {"/fusion/boxes": TrackedBoxes3D}, name="/fusion"))
+    assert found["input"].endswith("TrackedBox3DArray are none -> start what publishes it")
+
+
 def test_an_input_that_does_not_pass():
     found = problems(examine(INPUTS, INPUTS, offered="best_effort"))
     assert (
