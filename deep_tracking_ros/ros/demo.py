@@ -17,7 +17,7 @@ from deep_tracking_ros.pipelines.sources import read_video
 from deep_tracking_ros.ros import bags, interfaces
 from deep_tracking_ros.ros.nodes import NodeStart, resolve
 from deep_tracking_ros.ros.runner import Processes
-from deep_tracking_ros.types import NANOSECONDS, State, TrackedBoxes
+from deep_tracking_ros.types import NANOSECONDS, FloatArray, Mask, State, TrackedBox, TrackedBoxes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -310,7 +310,28 @@ def draw(recording: Path, video: Path, progress: Callable[[float], None]) -> Non
 
 
 def enlarged(boxes: TrackedBoxes, scale: float) -> TrackedBoxes:
-    """The boxes as they lie in the image made larger by ``scale``."""
-    centre = np.float32(0.5 * (scale - 1))  # pixel centres are at integers
-    larger = tuple(replace(b, box=b.box * scale + centre, velocity=b.velocity * scale, mask=None) for b in boxes.boxes)
-    return replace(boxes, boxes=larger)
+    """The boxes, with all of them that is drawn, as they lie in the image made larger by ``scale``."""
+
+    def moved(points: FloatArray) -> FloatArray:
+        return np.asarray(points * scale + 0.5 * (scale - 1), np.float32)  # pixel centres are at integers
+
+    def larger(box: TrackedBox) -> TrackedBox:
+        return replace(
+            box,
+            box=moved(box.box),
+            velocity=np.asarray(box.velocity * scale, np.float32),
+            contour=None if box.contour is None else moved(box.contour),
+            mask=box.mask and _enlarged_mask(box.mask, scale),
+        )
+
+    return replace(boxes, boxes=tuple(larger(box) for box in boxes.boxes))
+
+
+def _enlarged_mask(mask: Mask, scale: float) -> Mask:
+    """A mask in the larger image, whose sides lie on the nearest edges of its pixels."""
+    import cv2
+
+    height, width = mask.data.shape
+    x0, y0, x1, y1 = (round(v * scale) for v in (mask.x, mask.y, mask.x + width, mask.y + height))
+    size = max(x1 - x0, 1), max(y1 - y0, 1)
+    return Mask(x0, y0, np.asarray(cv2.resize(mask.data, size, interpolation=cv2.INTER_NEAREST), np.uint8))
