@@ -13,8 +13,9 @@ help: ## this list
 setup: ## .venv with pinned wheels, built interfaces in install/, the command .venv/bin/deep-tracking
 	@scripts/setup.sh
 
-demo: setup ## track an object in a sample clip over ROS 2, or in your own: VIDEO=clip.mp4 BOX=x,y,w,h
-	@.venv/bin/deep-tracking demo $(if $(VIDEO),--video "$(VIDEO)") $(if $(BOX),--box "$(BOX)")
+demo: setup ## track an object in a sample clip over ROS 2, or in your own: VIDEO=clip.mp4 BOX=x,y,w,h; MODEL=siamrpn, OUT=folder
+	@.venv/bin/deep-tracking demo $(if $(VIDEO),--video "$(VIDEO)") $(if $(BOX),--box "$(BOX)") \
+		$(if $(MODEL),--model "$(MODEL)") $(if $(OUT),--out "$(OUT)")
 
 demo-mot: setup ## find and follow all that moves in a sample clip; your own: VIDEO=clip.mp4 DETECTOR=model.onnx
 	@.venv/bin/deep-tracking demo --many $(if $(VIDEO),--video "$(VIDEO)") $(if $(DETECTOR),--detector "$(DETECTOR)")

@@ -1,5 +1,9 @@
 """The demo on a clip of known motion."""
 
+import os
+import shlex
+import shutil
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,9 +14,10 @@ from typer.testing import CliRunner
 from deep_tracking_ros.cli import main
 from deep_tracking_ros.errors import DataError, OutsideImageError
 from deep_tracking_ros.ros import bags, demo, interfaces
-from deep_tracking_ros.types import NANOSECONDS, State, TrackedBox, TrackedBoxes
+from deep_tracking_ros.types import NANOSECONDS, Mask, State, TrackedBox, TrackedBoxes
 from deep_tracking_ros.visualization.video import VideoWriter
 
+MAKEFILE = Path(__file__).parents[2] / "Makefile"
 SIZE = 40  # px, of the square that moves 3 px per frame
 
 
@@ -90,6 +95,44 @@ def test_boxes_grow_with_the_picture():
     box = TrackedBox(1, np.float32([-0.5, -0.5, 9.5, 4.5]), State.TRACKED, 1.0)  # the pixels 0 to 9 and 0 to 4
     item = TrackedBoxes(0, "", 0, 0, 10, 5, "m", (box,))
     assert demo.enlarged(item, 3.0).boxes[0].box.tolist() == [-0.5, -0.5, 29.5, 14.5]
+
+
+@pytest.mark.parametrize("scale", [0.75, 1.0, 2.8125, 3.0])
+def test_contour_and_mask_stay_on_their_box_in_the_larger_picture(scale):
+    left, top, right, bottom = edges = np.float32([59.5, 19.5, 119.5, 99.5])  # the pixels 60 to 119 and 20 to 99
+    middle, height = (left + right) / 2, (top + bottom) / 2
+    contour = np.float32([[middle, top], [right, height], [middle, bottom], [left, height]])
+    upper = np.zeros((80, 60), np.uint8)
+    upper[:40] = 255
+    box = TrackedBox(1, edges, State.TRACKED, 1.0, contour=contour, mask=Mask(60, 20, upper))
+    (larger,) = demo.enlarged(TrackedBoxes(0, "", 0, 0, 320, 240, "m", (box,)), scale).boxes
+    np.testing.assert_allclose([*larger.contour.min(0), *larger.contour.max(0)], larger.box, atol=1e-4)
+    mask = larger.mask
+    covered = [mask.x, mask.y, mask.x + mask.data.shape[1], mask.y + mask.data.shape[0]]
+    np.testing.assert_allclose(np.subtract(covered, 0.5), larger.box, atol=0.51)  # whole pixels
+    assert set(np.unique(mask.data)) == {0, 255}
+    rows = mask.data.any(1)
+    assert rows[0]
+    assert np.count_nonzero(rows) == pytest.approx(40 * scale, abs=1)
+    assert larger.box[2] - larger.box[0] == pytest.approx(60 * scale, abs=1e-4)
+
+
+def test_make_passes_what_was_chosen_to_the_demo():
+    if shutil.which("make") is None or not MAKEFILE.exists():
+        pytest.skip("there is no make, or no checkout with its Makefile")
+    chosen = ["VIDEO=my walk.mp4", "BOX=1,2,3,4", "MODEL=siamrpn", "OUT=my out"]
+
+    def command(*arguments):  # -n only prints, setup too; variables of the environment would be taken as chosen
+        made = subprocess.run(
+            ["make", "-n", "demo", *arguments],
+            cwd=MAKEFILE.parent, env={"PATH": os.environ["PATH"]}, text=True, capture_output=True, check=True,
+        )  # fmt: skip
+        return shlex.split(made.stdout.replace("\\\n", " ").partition("/deep-tracking ")[2])
+
+    assert command() == ["demo"]
+    assert command(*chosen) == [
+        "demo", "--video", "my walk.mp4", "--box", "1,2,3,4", "--model", "siamrpn", "--out", "my out"
+    ]  # fmt: skip
 
 
 @pytest.mark.ros
