@@ -10,7 +10,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from deep_tracking_ros.ros import launches, nodes
+from deep_tracking_ros.ros import launches, nodes, player_topics
 from deep_tracking_ros.ros.interfaces import PACKAGE
 
 
@@ -20,7 +20,7 @@ def describe(launch: str) -> LaunchDescription:
 
     def start(context: Any) -> list[Any]:
         values = {a.name: LaunchConfiguration(a.name).perform(context) for a in arguments}
-        return [_action(node) for node in nodes.resolve(launch, values)]
+        return [_action(node) for node in player_topics.beside(nodes.resolve(launch, values))]
 
     declared = [
         DeclareLaunchArgument(

@@ -14,7 +14,7 @@ import yaml
 from patience import PATIENCE
 
 from deep_tracking_ros.errors import DataError, InvalidRequestError
-from deep_tracking_ros.ros import bags, interfaces, launches, nodes, runner
+from deep_tracking_ros.ros import bags, interfaces, launches, nodes, player_topics, runner
 
 ROOT = Path(__file__).parents[2]
 CASES = [
@@ -114,7 +114,7 @@ def test_launch_file_and_runner_start_the_same_nodes(stock_names, in_bags, name,
     assert all(a.description for a in arguments)
     context = {key: a.default_value for key, a in declared.items()} | values
     launched = function.function(context)
-    started = nodes.resolve(name, values)
+    started = player_topics.beside(nodes.resolve(name, values))
     assert [(n.executable, n.name) for n in launched] == [(n.executable, n.name) for n in started]
     for one, other in zip(launched, started, strict=True):
         assert one.package == "deep_tracking_ros"
