@@ -12,8 +12,10 @@ from typing import IO
 
 from deep_tracking_ros.ros.nodes import NodeStart
 
+# SIGINT ends a node also where a shell's background job, in which it is ignored, started us.
 # prctl(PR_SET_PDEATHSIG, SIGINT): where this process is killed, its nodes end too
-_CODE = """import ctypes, sys
+_CODE = """import ctypes, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 ctypes.CDLL(None).prctl(1, 2)
 from deep_tracking_ros.ros.nodes import main
 main(sys.argv.pop(1))

@@ -78,7 +78,7 @@ def make_tracker(
         backend: 'auto', 'tensorrt', 'onnxruntime' or 'torch'.
         precision: 'fp32', 'fp16' or 'bf16'.
         threads: CPU threads of the engines, 0 = their own choice; with torch those of the whole process. A tracker that
-            learns online sets these too, to 1 where this is 0: its problems are small, more threads wait for each other.
+            learns online sets these too, to 1 where this is 0: its problems are small, more threads only wait.
         log: told once per network which backend was chosen and why, and how far off the golden sample it is.
 
     Raises:

@@ -121,7 +121,7 @@ def calibrate(raw: FloatArray, result: Passes, tracked_alarms: float = 0.1) -> T
     The curve is fitted to all frames. How good it is, is measured by fitting to all videos but one at a time and
     looking at that one; of a single video nothing can be held out. ``tracked`` is the lowest score, 0.3 at least, at
     which at most ``tracked_alarms`` of the bad frames count as tracked, but no higher than what all but `DOUBTED` of
-    the good ones reach, or a target that is followed well would be called LOST: `Trust.false_alarms` tells what it costs.
+    the good ones reach, or a target that is followed well would be called LOST: `Trust.false_alarms` is the price.
 
     Args:
         raw: (N,) confidence of each frame before calibration.
