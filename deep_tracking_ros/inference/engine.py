@@ -80,6 +80,9 @@ class Engine(ABC):
     precision: str
     """'fp32', 'fp16' or 'bf16'."""
 
+    device: str = "cpu"
+    """'cpu' or 'cuda': where it runs."""
+
     reason: str = ""
     """Why this backend runs, and not one that would be preferred; a sentence for logs and diagnostics."""
 

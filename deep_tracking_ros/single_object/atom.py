@@ -145,7 +145,7 @@ class AtomTracker(TemplateTracker):
         if not targets:
             return []
         ours = [cast(AtomTarget, target) for target in targets]
-        return by_side(ours, self.parameters, lambda some, side: self._track(image, some, side))
+        return by_side(ours, self.parameters.search, self.near, lambda some, side: self._track(image, some, side))
 
     def _track(self, image: NDArray[np.uint8], ours: Sequence[AtomTarget], side: int) -> list[Estimate]:
         last = xyxy_to_cxcywh(np.stack([target.box for target in ours]))

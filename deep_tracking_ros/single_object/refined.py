@@ -48,8 +48,8 @@ class RefinedTracker(SingleObjectTracker):
         estimates = self.first.track(image, found)
         boxes = np.stack([estimate.box for estimate in estimates])
         # where the boxes are known is where the masks are: of many, near crops will do
-        many = len(ours) >= MANY and self.second.parameters.near
-        side = self.second.parameters.near if many else self.second.parameters.search
+        near = self.second.near if len(ours) >= MANY else 0
+        side = near or self.second.parameters.search
         outlined, masks = self.second.segment(image, [target.outlined for target in ours], boxes, side)
         moved = boxes + np.float32(self.second.settings.box_from_mask) * (outlined - boxes)
         scores = np.array([estimate.score for estimate in estimates], np.float32)

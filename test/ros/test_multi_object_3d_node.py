@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from patience import PATIENCE
+from reports import reports_of
 
 from deep_tracking_ros.geometry.poses import inverse, pose_of_angles
 from deep_tracking_ros.types import Detection3D, Detections3D, Odometry, TrackedBoxes3D
@@ -92,11 +93,7 @@ class Outside:
         found = []
 
         def look():
-            while self.reports:
-                for status in self.reports.pop(0).status:
-                    values = {v.key: v.value for v in status.values}
-                    if f"/{status.name}" == NAME and wanted(status.message, values):
-                        found.append((int.from_bytes(status.level, "little"), status.message, values))
+            found.extend(reports_of(NAME, self.reports, wanted))
             return found
 
         self.wait(look)

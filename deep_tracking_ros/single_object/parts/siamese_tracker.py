@@ -228,6 +228,8 @@ class TemplateTracker(SingleObjectTracker):
         self.calibration = Calibration.from_card(model.card.calibration)
         self.engines = tuple(make(network) for network in self.networks(model))
         self.lost = float(model.card.thresholds.get("lost", 0.2))
+        # a GPU takes one batch in less time than two, whatever the side
+        self.near = self.parameters.near if self.engines[0].device == "cpu" else 0
         self.by_name = {engine.network.name.partition("/")[2]: engine for engine in self.engines}
 
     @staticmethod
@@ -291,7 +293,7 @@ class SiameseTracker(TemplateTracker):
         if not targets:
             return []
         ours = [cast(SiameseTarget, target) for target in targets]
-        return by_side(ours, self.parameters, lambda some, side: self._track(image, some, side))
+        return by_side(ours, self.parameters.search, self.near, lambda some, side: self._track(image, some, side))
 
     def _track(self, image: NDArray[np.uint8], targets: Sequence[SiameseTarget], side: int) -> list[Estimate]:
         last = xyxy_to_cxcywh(np.stack([target.box for target in targets]))
@@ -326,22 +328,24 @@ class SiameseTracker(TemplateTracker):
 
 def by_side(
     targets: Sequence[AnySiamese],
-    parameters: SiameseParameters,
+    search: int,
+    near: int,
     track: Callable[[Sequence[AnySiamese], int], list[Estimate]],
 ) -> list[Estimate]:
     """Track targets in search crops of the usual side; of many, those that are steady in near ones, which cost less.
 
     Args:
         targets: all of an image.
-        parameters: what sides there are.
+        search: side of the usual search crops, px.
+        near: side of the near ones, px; 0 = there are none.
         track: estimates of targets in search crops of a side, px.
     """
-    steady = [target.is_steady() for target in targets] if parameters.near and len(targets) >= MANY else []
+    steady = [target.is_steady() for target in targets] if near and len(targets) >= MANY else []
     if not any(steady):
-        return track(targets, parameters.search)
+        return track(targets, search)
     estimates: dict[int, Estimate] = {}
-    for side, near in ((parameters.near, True), (parameters.search, False)):
-        part = [i for i, one in enumerate(steady) if one is near]
+    for side, wanted in ((near, True), (search, False)):
+        part = [i for i, one in enumerate(steady) if one is wanted]
         if part:
             estimates |= zip(part, track([targets[i] for i in part], side), strict=True)
     return [estimates[i] for i in range(len(targets))]
